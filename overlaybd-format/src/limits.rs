@@ -1,0 +1,36 @@
+//! How much memory and work an untrusted layer may cause.
+
+/// Bounds on what a reader accepts from a layer. The defaults admit everything the reference tools
+/// write; what exceeds them is [`Error::Limit`](crate::Error::Limit).
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Layers in a stack. The format's run-time tag has one byte; the reference stops at 255.
+    pub layers: usize,
+    /// Index entries of one layer, padding included (16 bytes each).
+    pub layer_segments: u64,
+    /// Segments of a merged index (16 bytes each).
+    pub merged_segments: u64,
+    /// Blocks of one ZFile (4 bytes each).
+    pub zfile_blocks: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            layers: 255,
+            layer_segments: 16 << 20,
+            merged_segments: 128_000_000,
+            zfile_blocks: 256 << 20,
+        }
+    }
+}
+
+impl Limits {
+    /// Sets [`layer_segments`](Self::layer_segments).
+    #[must_use]
+    pub fn with_layer_segments(mut self, segments: u64) -> Self {
+        self.layer_segments = segments;
+        self
+    }
+}
