@@ -39,10 +39,8 @@ impl ReadAt for MemoryBlob {
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<Warm> {
         let out_of_bounds = || Error::OutOfBounds { offset, len: buf.len() as u64, size: self.size() };
         let start = usize::try_from(offset).map_err(|_| out_of_bounds())?;
-        let source = start
-            .checked_add(buf.len())
-            .and_then(|end| self.0.get(start..end))
-            .ok_or_else(out_of_bounds)?;
+        let source =
+            start.checked_add(buf.len()).and_then(|end| self.0.get(start..end)).ok_or_else(out_of_bounds)?;
         buf.copy_from_slice(source);
         Ok(Warm::Yes)
     }

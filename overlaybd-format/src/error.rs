@@ -71,12 +71,25 @@ pub enum Error {
         size: u64,
     },
 
-    /// The storage below failed.
-    #[error("reading {len} bytes at {offset}: {source}")]
-    Io {
-        /// First byte asked for.
+    /// A write that a layer cannot take.
+    #[error("cannot write {len} bytes at {offset}: {why}")]
+    InvalidWrite {
+        /// First byte of the write.
         offset: u64,
-        /// Number of bytes asked for.
+        /// Number of bytes of the write.
+        len: u64,
+        /// The rule it breaks.
+        why: &'static str,
+    },
+
+    /// The storage below failed.
+    #[error("{op} {len} bytes at {offset}: {source}")]
+    Io {
+        /// `"reading"` or `"writing"`.
+        op: &'static str,
+        /// First byte of the transfer.
+        offset: u64,
+        /// Number of bytes of the transfer.
         len: u64,
         /// What the storage said.
         source: Arc<io::Error>,
@@ -95,7 +108,11 @@ pub enum Error {
 impl Error {
     /// An [`Error::Io`] for a read of `len` bytes at `offset`.
     pub fn io(offset: u64, len: usize, source: impl Into<io::Error>) -> Self {
-        Self::Io { offset, len: len as u64, source: Arc::new(source.into()) }
+        Self::Io { op: "reading", offset, len: len as u64, source: Arc::new(source.into()) }
+    }
+
+    pub(crate) fn write_io(offset: u64, len: usize, source: io::Error) -> Self {
+        Self::Io { op: "writing", offset, len: len as u64, source: Arc::new(source) }
     }
 
     /// The same error, said of the blob `name`. The innermost name is kept.
@@ -125,7 +142,7 @@ impl From<Error> for io::Error {
         let kind = match error.root() {
             Error::Broken { .. } | Error::Checksum { .. } | Error::Limit { .. } => io::ErrorKind::InvalidData,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
-            Error::OutOfBounds { .. } => io::ErrorKind::InvalidInput,
+            Error::OutOfBounds { .. } | Error::InvalidWrite { .. } => io::ErrorKind::InvalidInput,
             Error::Io { source, .. } => source.kind(),
             Error::InBlob { .. } => io::ErrorKind::Other,
         };

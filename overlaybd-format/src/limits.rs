@@ -17,12 +17,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            layers: 255,
-            layer_segments: 16 << 20,
-            merged_segments: 128_000_000,
-            zfile_blocks: 256 << 20,
-        }
+        Self { layers: 255, layer_segments: 16 << 20, merged_segments: 128_000_000, zfile_blocks: 256 << 20 }
     }
 }
 

@@ -1,0 +1,139 @@
+//! One opened layer of a stack.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::content::Content;
+use crate::lsmt::{self, Segment, Uuid};
+use crate::{Error, Limits, ReadAt, Result, open};
+
+/// A blob to be opened as a layer, with the name it has in errors.
+#[derive(Clone)]
+pub struct LayerBlob {
+    name: Arc<str>,
+    blob: Arc<dyn ReadAt>,
+}
+
+impl LayerBlob {
+    /// Names `blob`, by its digest or path.
+    pub fn new(name: impl Into<Arc<str>>, blob: impl ReadAt + 'static) -> Self {
+        Self { name: name.into(), blob: Arc::new(blob) }
+    }
+}
+
+impl fmt::Debug for LayerBlob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LayerBlob").field(&self.name).field(&self.blob).finish()
+    }
+}
+
+/// A sealed layer: committed, sealed in place or merged, in any of its wrappers.
+///
+/// ```
+/// use std::io::Cursor;
+/// use overlaybd_format::{Layer, LayerBlob, LayerOptions, LayerWriter, Limits, MemoryBlob};
+///
+/// # futures::executor::block_on(async {
+/// let mut writer = LayerWriter::new(Cursor::new(Vec::new()), LayerOptions::new(1 << 20))?;
+/// writer.write(4096, &[7; 1024])?;
+/// let blob = MemoryBlob::new(writer.finish()?.into_inner());
+///
+/// let layer = Layer::open(LayerBlob::new("example", blob), &Limits::default()).await?;
+/// assert_eq!(layer.virtual_size(), 1 << 20);
+/// assert_eq!(layer.segments()[0].sectors(), 8..10);
+/// # Ok::<_, overlaybd_format::Error>(()) }).unwrap();
+/// ```
+#[derive(Debug)]
+pub struct Layer {
+    name: Arc<str>,
+    content: Content,
+    trailer: lsmt::Header,
+    segments: Vec<Segment>,
+}
+
+impl Layer {
+    /// Opens the layer in at most three waves of reads; see `docs/format.md` for what is checked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InBlob`] with the name of the blob around whatever is wrong with it.
+    pub async fn open(blob: LayerBlob, limits: &Limits) -> Result<Self> {
+        let LayerBlob { name, blob } = blob;
+        match open::layer(blob, limits).await {
+            Ok((content, trailer, segments)) => Ok(Self { name, content, trailer, segments }),
+            Err(error) => Err(error.in_blob(&name)),
+        }
+    }
+
+    /// The name given to the blob.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The size of the device this layer was made for, in bytes; 0 if it leaves that to the layers
+    /// below.
+    #[must_use]
+    pub fn virtual_size(&self) -> u64 {
+        self.trailer.virtual_size
+    }
+
+    /// The identity of the layer.
+    #[must_use]
+    pub fn uuid(&self) -> Uuid {
+        self.trailer.uuid
+    }
+
+    /// The identity of the layer below, as recorded; not checked.
+    #[must_use]
+    pub fn parent_uuid(&self) -> Uuid {
+        self.trailer.parent_uuid
+    }
+
+    /// The commit message, without trailing NULs.
+    #[must_use]
+    pub fn user_tag(&self) -> &[u8] {
+        &self.trailer.user_tag
+    }
+
+    /// The segments of the layer in ascending order.
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The LSMT stream, which the segments point into.
+    #[must_use]
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// Reads every byte of the LSMT stream, so that each check of the format is made once.
+    ///
+    /// # Errors
+    ///
+    /// The first error met, with the name of the blob.
+    pub async fn verify(&self) -> Result<()> {
+        let mut buf = vec![0; VERIFY_READ];
+        let mut at = 0;
+        while at < self.content.size() {
+            let len = usize::try_from(self.content.size().saturating_sub(at))
+                .unwrap_or(VERIFY_READ)
+                .min(VERIFY_READ);
+            let part = buf.get_mut(..len).unwrap_or_default();
+            self.content.read_at(part, at).await.map_err(|error| self.name_error(error))?;
+            at = at.saturating_add(len as u64);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn name_error(&self, error: Error) -> Error {
+        error.in_blob(&self.name)
+    }
+
+    pub(crate) fn take_segments(&mut self) -> Vec<Segment> {
+        std::mem::take(&mut self.segments)
+    }
+}
+
+const VERIFY_READ: usize = 1 << 20;

@@ -1,0 +1,105 @@
+//! The index of a sealed layer: from stored entries to segments that can be trusted.
+
+use std::ops::Range;
+
+use crate::lsmt::segment::{SECTOR_SIZE, Segment};
+use crate::{Error, Result};
+
+/// Decodes the entries in `bytes`, which stand at byte `at` of the stream, and checks what a reader
+/// relies on: ascending order without overlap, no empty segment, and every mapping inside `data`, the
+/// sectors of the stream between header and index.
+///
+/// # Errors
+///
+/// [`Error::Broken`] naming the entry that breaks a rule.
+pub(crate) fn decode(bytes: &[u8], at: u64, data: Range<u64>) -> Result<Vec<Segment>> {
+    let mut segments: Vec<Segment> = Vec::with_capacity(bytes.len() / ENTRY_SIZE);
+    let mut free_from = 0;
+    for (number, entry) in bytes.as_chunks::<ENTRY_SIZE>().0.iter().enumerate() {
+        let Some(segment) = Segment::decode(entry) else { continue };
+        if let Some(why) = fault(segment, free_from, &data) {
+            let at = at.saturating_add((number as u64).saturating_mul(ENTRY_SIZE as u64));
+            let found = segment.stored_at();
+            return Err(Error::broken(
+                "LSMT index entry",
+                at,
+                format!(
+                    "{why} (number {number}, device sectors {:?}, stored at sector {found}, data sectors {data:?})",
+                    segment.sectors()
+                ),
+            ));
+        }
+        free_from = segment.end();
+        segments.push(segment);
+    }
+    segments.shrink_to_fit();
+    Ok(segments)
+}
+
+fn fault(segment: Segment, free_from: u64, data: &Range<u64>) -> Option<&'static str> {
+    let stored_at = segment.stored_at();
+    let stored_end = stored_at.saturating_add(segment.len());
+    let inside = if segment.is_zeroed() {
+        data.start <= stored_at && stored_at <= data.end
+    } else {
+        data.start <= stored_at && stored_end <= data.end
+    };
+    if segment.is_empty() {
+        Some("the segment is empty")
+    } else if segment.start() < free_from {
+        Some("the segment overlaps or precedes the one before it")
+    } else if !inside {
+        Some("the segment points outside the data")
+    } else {
+        None
+    }
+}
+
+/// Bytes of an index entry.
+pub(crate) const ENTRY_SIZE: usize = 16;
+
+/// The sectors of a stream that may hold data, if its index starts at byte `index_offset`.
+pub(crate) const fn data_sectors(index_offset: u64) -> Range<u64> {
+    FIRST_DATA_SECTOR..index_offset / SECTOR_SIZE
+}
+
+/// The sector after the header.
+pub(crate) const FIRST_DATA_SECTOR: u64 = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsmt::segment::SENTINEL;
+
+    fn entries(list: &[(u64, u64, u64, bool)]) -> Vec<u8> {
+        list.iter()
+            .flat_map(|&(start, len, at, zeroed)| Segment::new(start, len, at, zeroed).unwrap().encode())
+            .collect()
+    }
+
+    #[test]
+    fn padding_is_dropped_wherever_it_stands() {
+        let mut bytes = entries(&[(0, 8, 8, false), (16, 8, 16, false)]);
+        bytes.splice(16..16, SENTINEL);
+        assert_eq!(decode(&bytes, 0, 8..24).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn each_rule_has_its_fault() {
+        for (list, why) in [
+            (vec![(0, 0, 8, false)], "empty"),
+            (vec![(0, 8, 8, false), (7, 8, 16, false)], "overlaps"),
+            (vec![(8, 8, 8, false), (0, 8, 16, false)], "overlaps"),
+            (vec![(0, 8, 7, false)], "outside the data"),
+            (vec![(0, 8, 17, false)], "outside the data"),
+            (vec![(0, 8, 25, true)], "outside the data"),
+        ] {
+            let error = decode(&entries(&list), 4096, 8..24).unwrap_err().to_string();
+            assert!(error.contains(why), "{error}");
+        }
+        assert!(
+            decode(&entries(&[(0, 8, 24, true)]), 0, 8..24).is_ok(),
+            "a zeroed mapping may point at the end"
+        );
+    }
+}

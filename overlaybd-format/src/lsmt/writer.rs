@@ -1,0 +1,76 @@
+//! The index of a layer that is being written.
+
+use crate::lsmt::segment::{MAX_LENGTH, SECTOR_SIZE, SENTINEL, SENTINEL_START, Segment};
+use crate::{Error, Result};
+
+/// Collects segments in ascending order and merges neighbours as the reference does.
+#[derive(Debug, Default)]
+pub(crate) struct IndexWriter {
+    segments: Vec<Segment>,
+    /// The first sector that a further segment may cover.
+    free_from: u64,
+}
+
+impl IndexWriter {
+    /// Maps `len` bytes of data at byte `offset` of the device to sector `stored_at` of the stream.
+    pub(crate) fn data(&mut self, offset: u64, len: u64, mut stored_at: u64) -> Result<()> {
+        let mut start = self.admit(offset, len)?;
+        while start < self.free_from {
+            let sectors = self.free_from.saturating_sub(start).min(COPY_SECTORS);
+            self.push(start, sectors, stored_at, false);
+            start = start.saturating_add(sectors);
+            stored_at = stored_at.saturating_add(sectors);
+        }
+        Ok(())
+    }
+
+    /// Marks `len` bytes at byte `offset` of the device as zeros; `stored_at` is the end of the data.
+    pub(crate) fn zeroed(&mut self, offset: u64, len: u64, stored_at: u64) -> Result<()> {
+        let mut start = self.admit(offset, len)?;
+        while start < self.free_from {
+            let sectors = self.free_from.saturating_sub(start).min(MAX_LENGTH);
+            self.push(start, sectors, stored_at, true);
+            start = start.saturating_add(sectors);
+        }
+        Ok(())
+    }
+
+    /// The stored index, padded to whole pages.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.segments.iter().flat_map(|segment| segment.encode()).collect();
+        while !bytes.len().is_multiple_of(PAGE) {
+            bytes.extend(SENTINEL);
+        }
+        bytes
+    }
+
+    /// Checks the place of a segment and returns its first sector.
+    fn admit(&mut self, offset: u64, len: u64) -> Result<u64> {
+        let refuse = |why| Err(Error::InvalidWrite { offset, len, why });
+        let start = offset / SECTOR_SIZE;
+        let end = start.saturating_add(len / SECTOR_SIZE);
+        if !offset.is_multiple_of(SECTOR_SIZE) || !len.is_multiple_of(SECTOR_SIZE) {
+            return refuse("it does not start and end at a sector");
+        }
+        if start < self.free_from {
+            return refuse("it is not behind what was written before");
+        }
+        if end >= SENTINEL_START {
+            return refuse("it is beyond the last sector that the format can number");
+        }
+        self.free_from = end;
+        Ok(start)
+    }
+
+    fn push(&mut self, start: u64, sectors: u64, stored_at: u64, zeroed: bool) {
+        let Some(segment) = Segment::new(start, sectors, stored_at, zeroed) else { return };
+        if !self.segments.last_mut().is_some_and(|last| last.absorb(segment)) {
+            self.segments.push(segment);
+        }
+    }
+}
+
+/// Sectors that the reference copies at once; its index shows where it stopped merging.
+const COPY_SECTORS: u64 = 64;
+/// The index of a committed layer is padded to a multiple of this, in bytes.
+const PAGE: usize = 4096;

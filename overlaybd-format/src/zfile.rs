@@ -1,0 +1,27 @@
+//! ZFile: a compressed container that can be read at any position.
+//!
+//! ```text
+//! 0        512                                      index offset          size - 512
+//! ┌────────┬─────────┬─────────┬───┬───────────────┬─────────────────────┬─────────┐
+//! │ header │ block 0 │ block 1 │ … │ block n-1     │ jump table, n × u32 │ trailer │
+//! └────────┴─────────┴─────────┴───┴───────────────┴─────────────────────┴─────────┘
+//! block = compressed bytes [ + CRC ]
+//! ```
+//!
+//! The content is cut into blocks of equal size, each compressed on its own; the jump table has the
+//! stored length of each. Blocks may carry a CRC of their compressed bytes, which is checked before
+//! they are decoded.
+
+mod checksum;
+mod codec;
+mod header;
+mod jump_table;
+mod layout;
+pub(crate) mod writer;
+
+pub use header::{Algorithm, Header};
+
+pub(crate) use codec::Scratch;
+pub(crate) use header::BLOCK_SIZE as HEADER_SIZE;
+pub(crate) use jump_table::JumpTable;
+pub(crate) use layout::Layout;

@@ -1,0 +1,127 @@
+//! The codecs of ZFile blocks.
+
+use std::cell::Cell;
+
+use crate::zfile::header::Algorithm;
+
+/// Buffers and codec contexts that a thread reuses from read to read.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    /// Compressed bytes on their way to the decoder.
+    pub(crate) stored: Vec<u8>,
+    /// A decoded block of which only a part is wanted.
+    pub(crate) block: Vec<u8>,
+    zstd: Option<zstd::bulk::Decompressor<'static>>,
+}
+
+impl Scratch {
+    /// Runs `work` with the thread's scratch. A nested call gets a fresh one, so that a ZFile can be
+    /// read through another.
+    pub(crate) fn with<R>(work: impl FnOnce(&mut Self) -> R) -> R {
+        thread_local!(static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) });
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let result = work(&mut scratch);
+        SCRATCH.set(Some(scratch));
+        result
+    }
+
+    /// Decodes the block `stored`, which must fill `out` exactly.
+    pub(crate) fn decode(
+        &mut self,
+        algorithm: Algorithm,
+        stored: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), &'static str> {
+        let decoded = match algorithm {
+            Algorithm::Lz4 => lz4::decode(stored, out)?,
+            Algorithm::Zstd => {
+                let zstd = match &mut self.zstd {
+                    Some(zstd) => zstd,
+                    none => {
+                        none.insert(zstd::bulk::Decompressor::new().map_err(|_| "no memory for a context")?)
+                    }
+                };
+                zstd.decompress_to_buffer(stored, out)
+                    .map_err(|_| "not a Zstandard frame of a block's size")?
+            }
+        };
+        if decoded == out.len() { Ok(()) } else { Err("the block decodes to fewer bytes than it must") }
+    }
+}
+
+/// Compresses blocks, with a context that is reused from block to block.
+pub(crate) enum Encoder {
+    Lz4,
+    Zstd(Box<zstd::bulk::Compressor<'static>>),
+}
+
+impl Encoder {
+    pub(crate) fn new(algorithm: Algorithm) -> std::io::Result<Self> {
+        Ok(match algorithm {
+            Algorithm::Lz4 => Self::Lz4,
+            Algorithm::Zstd => Self::Zstd(Box::new(zstd::bulk::Compressor::new(ZSTD_LEVEL)?)),
+        })
+    }
+
+    /// Appends the compressed form of `block` to `out`.
+    pub(crate) fn encode(&mut self, block: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
+        let start = out.len();
+        out.resize(start.saturating_add(block.len().saturating_mul(2)).saturating_add(64), 0);
+        let room = out.get_mut(start..).unwrap_or_default();
+        let written = match self {
+            Self::Lz4 => lz4::encode(block, room)?,
+            Self::Zstd(zstd) => zstd.compress_to_buffer(block, room)?,
+        };
+        out.truncate(start.saturating_add(written));
+        Ok(())
+    }
+}
+
+#[cfg(feature = "lz4-c")]
+mod lz4 {
+    pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static str> {
+        let size = i32::try_from(out.len()).map_err(|_| "the block is too large")?;
+        lz4::block::decompress_to_buffer(stored, Some(size), out)
+            .map_err(|_| "not an LZ4 block of a block's size")
+    }
+
+    pub(super) fn encode(block: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
+        lz4::block::compress_to_buffer(block, None, false, out)
+    }
+}
+
+#[cfg(not(feature = "lz4-c"))]
+mod lz4 {
+    pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static str> {
+        lz4_flex::block::decompress_into(stored, out).map_err(|_| "not an LZ4 block of a block's size")
+    }
+
+    pub(super) fn encode(block: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
+        lz4_flex::block::compress_into(block, out).map_err(std::io::Error::other)
+    }
+}
+
+/// The reference compresses at this level whatever its options say.
+const ZSTD_LEVEL: i32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_survive_and_wrong_sizes_do_not() {
+        let block: Vec<u8> = (0..4096u32).map(|n| ((n * n) >> 7) as u8).collect();
+        for algorithm in [Algorithm::Lz4, Algorithm::Zstd] {
+            let mut stored = Vec::new();
+            Encoder::new(algorithm).unwrap().encode(&block, &mut stored).unwrap();
+            Scratch::with(|scratch| {
+                let mut out = vec![0; 4096];
+                scratch.decode(algorithm, &stored, &mut out).unwrap();
+                assert_eq!(out, block);
+                assert!(scratch.decode(algorithm, &stored, &mut vec![0; 4095]).is_err());
+                assert!(scratch.decode(algorithm, &stored, &mut vec![0; 4097]).is_err());
+                assert!(scratch.decode(algorithm, &stored[..stored.len() - 1], &mut out).is_err());
+            });
+        }
+    }
+}
