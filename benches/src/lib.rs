@@ -1,1 +1,5 @@
-//! Placeholder until the first module lands.
+//! What the benches measure on: generated devices, and the floors they are held against.
+
+pub mod device;
+pub mod floor;
+pub mod random;

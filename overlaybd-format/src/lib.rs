@@ -52,3 +52,8 @@ pub use lsmt::{Segment, Uuid};
 pub use read_at::{ReadAt, Warm, check_bounds};
 pub use zfile::Algorithm;
 pub use zfile::writer::Compression;
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -70,6 +70,13 @@ impl Segment {
         (self.mapping >> TAG_SHIFT) as usize
     }
 
+    /// `len` sectors of data from device sector `start` on, stored from sector `stored_at` of their
+    /// layer's stream on; `None` if a value does not fit the format.
+    #[must_use]
+    pub fn data(start: u64, len: u64, stored_at: u64) -> Option<Self> {
+        Self::new(start, len, stored_at, false)
+    }
+
     /// A segment of `len` sectors at `start`; `None` if a value does not fit the format.
     pub(crate) fn new(start: u64, len: u64, stored_at: u64, zeroed: bool) -> Option<Self> {
         let fits = start < SENTINEL_START && len <= MAX_LENGTH && stored_at <= MAX_STORED_AT;

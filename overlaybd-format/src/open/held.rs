@@ -41,7 +41,7 @@ impl Held {
     /// The ranges to begin with: both ends, or all of a small blob.
     pub(super) fn ends(&self) -> Vec<Range<u64>> {
         let tail = self.size.saturating_sub(TAIL);
-        if tail <= HEAD { Vec::from([0..self.size]) } else { vec![0..HEAD, tail..self.size] }
+        if tail <= HEAD { std::iter::once(0..self.size).collect() } else { vec![0..HEAD, tail..self.size] }
     }
 
     pub(super) fn extend(&mut self, spans: Vec<(u64, Vec<u8>)>) {
