@@ -1,1 +1,30 @@
-//! Placeholder until the first module lands.
+//! How a runtime composes the three crates: what the example binaries share.
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+pub mod accelerated_layer;
+pub mod config;
+pub mod eager_pull;
+pub mod ext4;
+pub mod ext4_read;
+pub mod hashing;
+pub mod lazy_image;
+pub mod measure;
+pub mod oci_image;
+pub mod oci_layout;
+pub mod origin;
+pub mod progress;
+pub mod publish;
+pub mod quickstart;
+pub mod reference_image;
+pub mod report;
+pub mod start;
+pub mod start_set;
+pub mod tar_layer;
+pub mod toolchain;
+pub mod tree;
+pub mod verify;
+pub mod workers;

@@ -1,1 +1,67 @@
-//! Placeholder until the first module lands.
+//! Any range of any immutable remote blob: fetched once, checked, cached, in the right order.
+//!
+//! ```text
+//!  reader                              errand (a task of its own)
+//!    │ Blob::read_at                         ┌─► ChunkStore ── memory, disk, …
+//!    ├─► memory ── hit ─► done               │
+//!    └─► flights ── new ─► errand ─ looks ───┤
+//!          ▲ join                            └─► download ─► BlobSource ── HTTP, file, …
+//!          └──────────── chunk by chunk, as bytes arrive ◄───┘ resumes, retries, gives up in time
+//! ```
+//!
+//! * A [`Cache`] opens [`Blob`]s; a blob is read at any offset.
+//! * A [`BlobSource`] brings exact ranges from the origin, a [`ChunkStore`] keeps chunks, a
+//!   [`PrefetchPolicy`] names what will be wanted, a [`Runtime`] lends tasks and a clock. Each is a trait to
+//!   implement, with a suite in `conformance` (feature `conformance`) for the first two.
+//! * [`blocking::Blob`] is for embedders without async.
+//!
+//! The README has an example, the features, and what is guaranteed and what is not.
+
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+mod blob;
+mod blob_id;
+pub mod blocking;
+mod cache;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod download;
+mod errand;
+mod error;
+mod flight;
+#[cfg(feature = "overlaybd-format")]
+mod format;
+#[cfg(feature = "http")]
+mod http;
+mod plan;
+mod prefetch;
+mod retry;
+mod runtime;
+mod source;
+mod stats;
+mod store;
+mod sync;
+
+pub use blob::Blob;
+pub use blob_id::BlobId;
+pub use cache::{Cache, CacheBuilder, CacheOptions};
+pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "http")]
+pub use http::{Endpoint, HttpClient, HttpOptions, HttpSource, Locate, Location};
+pub use prefetch::{NoPrefetch, PrefetchPolicy, Readahead};
+pub use retry::RetryOptions;
+pub use runtime::Runtime;
+#[cfg(feature = "tokio")]
+pub use runtime::TokioRuntime;
+pub use source::{BlobSource, ByteStream, FetchRequest, FileSource, MemorySource, Priority, check_bounds};
+pub use stats::Stats;
+pub use store::{ChunkKey, ChunkStore, DiskOptions, DiskStore, MemoryStore};
+
+/// Compiles the example of the README.
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,1 +1,44 @@
-//! Placeholder until the first module lands.
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
+)]
+
+pub mod artifact_type;
+mod credential;
+mod descriptor;
+mod digest;
+mod error;
+mod fallback;
+mod image_config;
+mod layers;
+mod manifest;
+pub mod media_type;
+mod platform;
+mod reference;
+mod registry;
+#[cfg(feature = "lazy-fetch")]
+mod registry_blob;
+mod resolve;
+
+pub use artifact_type::AcceptedType;
+pub use credential::{
+    Anonymous, Credential, CredentialSource, DockerConfig, Reason, Secret, StaticCredentials,
+};
+pub use descriptor::{Annotations, Descriptor};
+pub use digest::{Algorithm, Digest};
+pub use error::{AuthFailure, Error, ErrorKind, Result};
+pub use fallback::fallback_tag;
+pub use image_config::{ImageConfig, RuntimeConfig};
+pub use layers::{Classified, Kind, Layer, LayerRefusal, Role, classify};
+pub use manifest::{Content, ImageManifest, Index, Manifest};
+pub use platform::Platform;
+pub use reference::{Reference, Repository};
+pub use registry::{ApiSupport, Attached, Limits, Listed, Listing, Pushed, Registry, RegistryOptions};
+#[cfg(feature = "lazy-fetch")]
+pub use registry_blob::RegistryBlob;
+pub use resolve::{
+    Accelerated, Binding, Decision, Outcome, Pin, PinRole, Resolution, ResolveOptions, ResolvedImage,
+    Resolver, Stage,
+};

@@ -1,0 +1,54 @@
+//! A stack of layer blobs as one device, whether the blobs are here or remote.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use lazy_fetch::{Blob, Stats};
+use overlaybd_format::{Image, LayerBlob, Limits, ReadAt};
+use referrers::Digest;
+
+/// A layer blob that can be read.
+#[derive(Debug, Clone)]
+pub struct OpenBlob {
+    /// For messages: the digest or the path.
+    pub name: String,
+    /// What it must hash to, where that is known.
+    pub digest: Option<Digest>,
+    /// The bytes.
+    pub reader: Arc<dyn ReadAt>,
+    /// The same as a cached remote blob, if that is what it is.
+    pub remote: Option<Blob>,
+}
+
+/// An opened image.
+#[derive(Debug, Clone)]
+pub struct LazyImage {
+    /// The merged device.
+    pub device: Arc<dyn ReadAt>,
+    /// The layer blobs, bottom first.
+    pub blobs: Vec<OpenBlob>,
+}
+
+impl LazyImage {
+    /// Opens the stack of `blobs`, bottom first, reading no more of them than their indexes.
+    ///
+    /// # Errors
+    ///
+    /// If a blob is no overlaybd layer or cannot be read.
+    pub async fn open(blobs: Vec<OpenBlob>) -> Result<Self> {
+        let layers =
+            blobs.iter().map(|blob| LayerBlob::new(blob.name.as_str(), Arc::clone(&blob.reader))).collect();
+        let image = Image::open(layers, &Limits::default()).await?;
+        Ok(Self { device: Arc::new(image), blobs })
+    }
+
+    /// Length of all layer blobs in bytes.
+    pub fn blob_bytes(&self) -> u64 {
+        self.blobs.iter().map(|blob| blob.reader.size()).sum()
+    }
+
+    /// What the remote blobs have cost so far.
+    pub fn stats(&self) -> Stats {
+        self.blobs.iter().filter_map(|blob| blob.remote.as_ref()).map(Blob::stats).sum()
+    }
+}

@@ -1,0 +1,265 @@
+//! The whole path, from a tag to verified bytes: what the binary of the same name runs.
+//!
+//! ```text
+//!  toolchain ─► two images ─► registry in this process ─┐
+//!  directory ─►                                         ├─► resolve ─► open ─► start set ─► verify ─► eager pull
+//!                                       any registry ───┘
+//!                                    config.v1.json ────────────────► open ─► start set ─► verify
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use overlaybd_format::FileBlob;
+use referrers::{
+    Accelerated, AcceptedType, Anonymous, Credential, CredentialSource, Kind, Platform, Reference, Registry,
+    RegistryOptions, Repository, Resolution, ResolveOptions, Resolver, Role, Stage, StaticCredentials,
+};
+use registry::{Link, Server, Store};
+
+use crate::config::{Config, Place};
+use crate::lazy_image::{LazyImage, OpenBlob};
+use crate::measure::{self, Expected};
+use crate::oci_image;
+use crate::oci_layout::OciLayout;
+use crate::origin::Origin;
+use crate::progress::{Progress, bytes};
+use crate::publish::publish;
+use crate::reference_image;
+use crate::report::{LinkReport, Report};
+use crate::toolchain::Toolchain;
+use crate::tree::Tree;
+
+/// What to run.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// An image made from a part of the Rust toolchain.
+    Toolchain,
+    /// An image made from a directory.
+    Tree(PathBuf),
+    /// The image that the reference implementation's tools made.
+    ReferenceImage,
+    /// An image of a registry.
+    Image(String),
+    /// The images of a directory in the OCI image layout.
+    OciLayout(PathBuf),
+    /// The device that a `config.v1.json` describes.
+    Config(PathBuf),
+}
+
+/// How to reach registries.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The link to the registry in this process.
+    pub link: Link,
+    /// Whether other registries are spoken to without TLS.
+    pub plain_http: bool,
+    /// User name and password for other registries.
+    pub credentials: Option<(String, String)>,
+}
+
+/// Runs `input` and tells `progress` about it.
+///
+/// # Errors
+///
+/// If anything cannot be made, fetched or read, or is not what it should be. There is no partial result.
+pub async fn run(input: Input, options: Options, progress: Progress) -> Result<Report> {
+    match input {
+        Input::Toolchain => run_tree(Toolchain::find()?.tree()?, "toolchain", &options, progress).await,
+        Input::Tree(directory) => run_tree(Tree::scan(&directory, LAYERS)?, "tree", &options, progress).await,
+        Input::ReferenceImage => {
+            let directory = tempfile::tempdir()?;
+            let layout = OciLayout::create(directory.path())?;
+            let device = reference_image::build(&layout)?;
+            serve_and_run(&layout, "reference", Expected::Device(device), &options, progress).await
+        }
+        Input::OciLayout(directory) => {
+            let layout = OciLayout::open(directory)?;
+            serve_and_run(&layout, "layout", Expected::Files, &options, progress).await
+        }
+        Input::Image(text) => {
+            let reference: Reference = text.parse()?;
+            let registry = client(&options, reference.repository())?;
+            run_reference(registry, &reference, Expected::Files, None, progress).await
+        }
+        Input::Config(path) => run_config(&path, &options, progress).await,
+    }
+}
+
+async fn run_tree(tree: Tree, name: &str, options: &Options, progress: Progress) -> Result<Report> {
+    let directory = tempfile::tempdir()?;
+    let layout = OciLayout::create(directory.path())?;
+    let step = progress.step("Building the two images", 2 * tree.bytes());
+    oci_image::build(&tree, &layout, &|n| step.add(n))?;
+    step.finish(&format!("from {} in {} layers", bytes(tree.bytes()), tree.layers.len()));
+    serve_and_run(&layout, name, Expected::Tree(tree), options, progress).await
+}
+
+/// Pushes the layout to a registry in this process, then runs it over the modelled link.
+async fn serve_and_run(
+    layout: &OciLayout,
+    name: &str,
+    expected: Expected,
+    options: &Options,
+    progress: Progress,
+) -> Result<Report> {
+    let store = Store::memory();
+    let near = registry::Registry::builder().store(store.clone()).serve().await?;
+    let step = progress.step("Pushing to the registry", 0);
+    let (registry, repository) = local(&near, name)?;
+    publish(layout, &registry, &repository, TAG, &|n| step.add(n)).await?;
+    step.finish(&format!("{}/{}:{TAG}", near.addr(), repository.path()));
+    near.shutdown().await;
+
+    let far = registry::Registry::builder().store(store).link(options.link).serve().await?;
+    let (registry, repository) = local(&far, name)?;
+    let reference = repository.with_tag(TAG)?;
+    let report = run_reference(registry, &reference, expected, Some(options.link), progress).await;
+    far.shutdown().await;
+    report
+}
+
+async fn run_reference(
+    registry: Registry,
+    reference: &Reference,
+    expected: Expected,
+    link: Option<Link>,
+    progress: Progress,
+) -> Result<Report> {
+    let begun = Instant::now();
+    let full_mode = AcceptedType::all_known().into_iter().filter(|accepted| accepted.kind == Kind::Native);
+    let resolver =
+        Resolver::new(registry.clone(), ResolveOptions::default().with_accepted(full_mode.collect()));
+    let resolution = resolver.resolve(reference, &Platform::current()).await?;
+    let accelerated = full_mode_image(reference, &resolution)?;
+    let origin = Origin::new(registry.clone(), reference.repository().clone())?;
+    let layers = accelerated.layers.iter().filter(|layer| layer.role != Role::Acceleration);
+    let blobs = layers.map(|layer| origin.open(&layer.digest, layer.size)).collect::<Result<_>>()?;
+    let image = LazyImage::open(blobs).await?;
+
+    let start = measure::start(&image, begun, &expected, progress)?;
+    let verified = measure::verified(&image, &expected, progress).await?;
+    let eager = if accelerated.stage == Stage::Itself {
+        None
+    } else {
+        let origin = Origin::new(registry, reference.repository().clone())?;
+        Some(measure::eager(&resolution.base.image, &origin, progress).await?)
+    };
+    Ok(Report {
+        image: format!("{reference}, read as {} ({:?})", accelerated.descriptor.digest, accelerated.stage),
+        link: link.map(|link| LinkReport {
+            bits_per_second: link.bits_per_second,
+            round_trip: link.round_trip.as_secs_f64(),
+        }),
+        layers: image.blobs.len(),
+        image_bytes: image.blob_bytes(),
+        start,
+        verified,
+        eager,
+    })
+}
+
+fn full_mode_image<'r>(reference: &Reference, resolution: &'r Resolution) -> Result<&'r Accelerated> {
+    let Some(accelerated) = &resolution.accelerated else {
+        let decisions: Vec<_> = resolution.decisions.iter().map(ToString::to_string).collect();
+        bail!("no accelerated image for {reference}: {}", decisions.join("; "));
+    };
+    ensure!(accelerated.kind == Kind::Native, "{reference} is index-only, which is not supported yet");
+    Ok(accelerated)
+}
+
+async fn run_config(path: &Path, options: &Options, progress: Progress) -> Result<Report> {
+    let config = Config::read(path)?;
+    let places = config.places(path.parent().unwrap_or(Path::new("")))?;
+    let begun = Instant::now();
+    let origin = if places.iter().any(|place| matches!(place, Place::Remote { .. })) {
+        let (repository, plain_http) = repository_of(&config.repo_blob_url)?;
+        let options = Options { plain_http: plain_http || options.plain_http, ..options.clone() };
+        Some(Origin::new(client(&options, &repository)?, repository)?)
+    } else {
+        None
+    };
+    let blobs = places.iter().map(|place| open_place(place, origin.as_ref())).collect::<Result<_>>()?;
+    let image = LazyImage::open(blobs).await?;
+    let start = measure::start(&image, begun, &Expected::Files, progress)?;
+    let verified = measure::verified(&image, &Expected::Files, progress).await?;
+    Ok(Report {
+        image: path.display().to_string(),
+        link: None,
+        layers: image.blobs.len(),
+        image_bytes: image.blob_bytes(),
+        start,
+        verified,
+        eager: None,
+    })
+}
+
+fn open_place(place: &Place, origin: Option<&Origin>) -> Result<OpenBlob> {
+    match place {
+        Place::File(path) => {
+            let blob = FileBlob::open(path).with_context(|| format!("opening {}", path.display()))?;
+            let name = path.display().to_string();
+            Ok(OpenBlob { name, digest: None, reader: Arc::new(blob), remote: None })
+        }
+        Place::Remote { digest, size } => {
+            let origin = origin.context("a remote lower without a repository")?;
+            origin.open(&digest.parse()?, *size)
+        }
+    }
+}
+
+/// The repository of a `repoBlobUrl`, and whether it is spoken to without TLS.
+fn repository_of(url: &str) -> Result<(Repository, bool)> {
+    let place = || format!("key repoBlobUrl: {url:?} is not http(s)://<host>/v2/<repository>/blobs");
+    let (scheme, rest) = url.split_once("://").with_context(place)?;
+    ensure!(matches!(scheme, "http" | "https"), place());
+    let (host, rest) = rest.split_once("/v2/").with_context(place)?;
+    let path = rest.trim_end_matches('/').strip_suffix("/blobs").with_context(place)?;
+    Ok((Repository::new(host, path).with_context(place)?, scheme == "http"))
+}
+
+/// A client for the registry in this process, and the repository there.
+fn local(server: &Server, name: &str) -> Result<(Registry, Repository)> {
+    let host = server.addr().to_string();
+    let repository = Repository::new(&host, &format!("quickstart/{name}"))?;
+    let options = RegistryOptions::default().with_plain_http(host);
+    Ok((Registry::new(options, Arc::new(Anonymous))?, repository))
+}
+
+fn client(options: &Options, repository: &Repository) -> Result<Registry> {
+    let host = repository.host();
+    let mut client = RegistryOptions::default();
+    if options.plain_http {
+        client = client.with_plain_http(host);
+    }
+    let credentials: Arc<dyn CredentialSource> = match &options.credentials {
+        Some((user, password)) => {
+            Arc::new(StaticCredentials::new(host, vec![Credential::password(user, password)]))
+        }
+        None => Arc::new(Anonymous),
+    };
+    Ok(Registry::new(client, credentials)?)
+}
+
+/// Layers that a directory is divided into.
+const LAYERS: usize = 3;
+
+/// The tag of the ordinary image in the registry in this process.
+const TAG: &str = "latest";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_blob_url_names_its_repository() {
+        let (repository, plain) = repository_of("http://127.0.0.1:5000/v2/a/b/blobs").unwrap();
+        assert_eq!((repository.host(), repository.path(), plain), ("127.0.0.1:5000", "a/b", true));
+        assert!(!repository_of("https://registry.example/v2/a/blobs/").unwrap().1);
+        for url in ["", "ftp://h/v2/a/blobs", "http://h/a/blobs", "http://h/v2/a", "http://h/v2/../blobs"] {
+            assert!(repository_of(url).unwrap_err().to_string().contains("repoBlobUrl"), "{url}");
+        }
+    }
+}

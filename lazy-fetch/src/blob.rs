@@ -1,0 +1,301 @@
+//! A remote blob as if it were at hand.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::future::{Either, select};
+
+use crate::cache::Shared;
+use crate::errand::Errand;
+use crate::flight::{Flight, Joined, Landing};
+use crate::plan;
+use crate::prefetch::PrefetchPolicy;
+use crate::source::{BlobSource, Priority, check_bounds};
+use crate::stats::{Counters, Stats};
+use crate::store::ChunkKey;
+use crate::sync::lock;
+use crate::{BlobId, Error, ErrorKind, Result};
+
+/// An immutable remote blob, read through a [`Cache`](crate::Cache). Clones are the same blob.
+///
+/// * **Exact or error.** A read fills the whole buffer or fails; after an error the buffer's content is
+///   unspecified.
+/// * **Once.** A chunk that is being fetched is not fetched a second time; all who want it wait for it.
+/// * **In time.** A read ends at its deadline at the latest.
+/// * **Cancellation.** A read may be dropped at any await point. Its fetch goes on, at most until the
+///   deadline of the read that started it, and what arrives is cached.
+#[derive(Clone)]
+pub struct Blob {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cache: Arc<Shared>,
+    id: BlobId,
+    size: u64,
+    source: Arc<dyn BlobSource>,
+    counters: Arc<Counters>,
+    prefetch: Mutex<Box<dyn PrefetchPolicy>>,
+}
+
+impl Blob {
+    pub(crate) fn new(
+        cache: Arc<Shared>,
+        id: BlobId,
+        size: u64,
+        source: Arc<dyn BlobSource>,
+        prefetch: Box<dyn PrefetchPolicy>,
+    ) -> Self {
+        let (counters, prefetch) = (Arc::default(), Mutex::new(prefetch));
+        Self { inner: Arc::new(Inner { cache, id, size, source, counters, prefetch }) }
+    }
+
+    /// What it is cached under.
+    pub fn id(&self) -> &BlobId {
+        &self.inner.id
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.inner.size
+    }
+
+    /// What reading it has cost so far.
+    pub fn stats(&self) -> Stats {
+        self.inner.counters.snapshot()
+    }
+
+    /// Fills `buf` with the bytes that start at `offset`, within the read timeout of the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OutOfBounds`] if the range ends after [`size`](Self::size);
+    /// [`ErrorKind::DeadlineExceeded`] if time runs out; otherwise what the source reports.
+    pub async fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        let inner = &*self.inner;
+        inner.read(buf, offset, inner.default_deadline()).await
+    }
+
+    /// As [`read_at`](Self::read_at), with a deadline in the time of the cache's
+    /// [`Runtime`](crate::Runtime).
+    ///
+    /// # Errors
+    ///
+    /// As [`read_at`](Self::read_at).
+    pub async fn read_at_until(&self, buf: &mut [u8], offset: u64, deadline: Instant) -> Result<()> {
+        self.inner.read(buf, offset, deadline).await
+    }
+
+    /// Fills `buf` if all its bytes are in memory, and says whether it did. Neither waits nor, but for
+    /// the start of a readahead, allocates. After `false` the content of `buf` is unspecified.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OutOfBounds`] as for [`read_at`](Self::read_at).
+    pub fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<bool> {
+        self.inner.try_read(buf, offset)
+    }
+
+    /// Forgets the chunks that overlap `range`, because their bytes proved wrong: the next read
+    /// fetches them again.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::OutOfBounds`] if the range ends after [`size`](Self::size).
+    pub async fn discard(&self, range: Range<u64>) -> Result<()> {
+        let inner = &*self.inner;
+        check_bounds(&range, inner.size).map_err(|e| e.at(&inner.id, range.clone()))?;
+        for key in inner.keys(range) {
+            for store in &inner.cache.stores {
+                store.remove(&key).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read_timeout(&self) -> std::time::Duration {
+        self.inner.cache.read_timeout
+    }
+
+    pub(crate) fn runtime(&self) -> &dyn crate::Runtime {
+        self.inner.cache.runtime()
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { id, size, source, .. } = &*self.inner;
+        f.debug_struct("Blob")
+            .field("id", id)
+            .field("size", size)
+            .field("source", source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inner {
+    fn try_read(&self, buf: &mut [u8], offset: u64) -> Result<bool> {
+        let range = self.range(buf, offset)?;
+        let mut hits = 0;
+        for key in self.keys(range.clone()) {
+            let Some(chunk) = self.cache.warm(&key) else { return Ok(false) };
+            copy_overlap(buf, offset, &chunk, key.offset);
+            hits += 1;
+        }
+        // Counted at the end, so that a read that has to be made again counts once.
+        self.counters.bytes_wanted.add(buf.len() as u64);
+        self.counters.hits_warm.add(hits);
+        self.look_ahead(range);
+        Ok(true)
+    }
+
+    async fn read(&self, buf: &mut [u8], offset: u64, deadline: Instant) -> Result<()> {
+        let range = self.range(buf, offset)?;
+        self.counters.bytes_wanted.add(buf.len() as u64);
+        let (mut rest, mut at) = (buf, offset);
+        while !rest.is_empty() {
+            // Parts end on the grid, so that no chunk is wanted by two of them.
+            let len = usize::try_from(PART - at % PART).unwrap_or(usize::MAX).min(rest.len());
+            let (part, later) = rest.split_at_mut(len);
+            self.read_part(part, at, deadline).await?;
+            (rest, at) = (later, at + len as u64);
+        }
+        self.look_ahead(range);
+        Ok(())
+    }
+
+    async fn read_part(&self, buf: &mut [u8], offset: u64, deadline: Instant) -> Result<()> {
+        let (mut waiting, mut landings) = (Vec::new(), Vec::new());
+        for key in self.keys(offset..offset + buf.len() as u64) {
+            match self.join(&key, deadline) {
+                Joined::Here(chunk) => {
+                    self.counters.hits_warm.add(1);
+                    copy_overlap(buf, offset, &chunk, key.offset);
+                }
+                Joined::Under(flight) => {
+                    self.counters.joined.add(1);
+                    waiting.push((key, flight));
+                }
+                Joined::New(flight, landing) => {
+                    landings.push(landing);
+                    waiting.push((key, flight));
+                }
+            }
+        }
+        self.send_for(landings, Priority::OnDemand, self.errand_deadline(deadline));
+        for (key, flight) in waiting {
+            let chunk = self.arrival(&key, flight, deadline).await?;
+            copy_overlap(buf, offset, &chunk, key.offset);
+        }
+        Ok(())
+    }
+
+    /// Waits for a chunk. Where the flight that was joined fails on terms worse than this read's own
+    /// (a prefetch, an earlier deadline), a flight on its own terms takes its place.
+    async fn arrival(&self, key: &ChunkKey, mut flight: Flight, deadline: Instant) -> Result<Bytes> {
+        let mut alarm = self.cache.runtime().sleep_until(deadline);
+        loop {
+            let result = match select(std::pin::pin!(flight.clone().chunk()), &mut alarm).await {
+                Either::Left((result, _)) => result,
+                Either::Right(_) => {
+                    let error = Error::new(ErrorKind::DeadlineExceeded, "the deadline passed");
+                    return Err(error.at(&self.id, key.range()));
+                }
+            };
+            match result {
+                Err(error)
+                    if flight.is_outdone_by(&error, Priority::OnDemand, self.errand_deadline(deadline)) => {}
+                other => return other.map_err(|e| e.at(&self.id, key.range())),
+            }
+            flight = match self.join(key, deadline) {
+                Joined::Here(chunk) => return Ok(chunk),
+                Joined::Under(flight) => flight,
+                Joined::New(flight, landing) => {
+                    self.send_for(vec![landing], Priority::OnDemand, self.errand_deadline(deadline));
+                    flight
+                }
+            };
+        }
+    }
+
+    fn join(&self, key: &ChunkKey, deadline: Instant) -> Joined {
+        if let Some(chunk) = self.cache.warm(key) {
+            return Joined::Here(chunk);
+        }
+        let deadline = self.errand_deadline(deadline);
+        self.cache.flights.join(key, Priority::OnDemand, deadline, || self.cache.warm(key))
+    }
+
+    /// Lets the policy see a read that is served, and starts what it names.
+    fn look_ahead(&self, read: Range<u64>) {
+        let Some(wanted) = lock(&self.prefetch).observe(read) else { return };
+        let wanted = wanted.start.min(self.size)..wanted.end.min(self.size);
+        let deadline = self.default_deadline();
+        let landings = self.keys(wanted).filter_map(|key| {
+            match self.cache.flights.join(&key, Priority::Prefetch, deadline, || self.cache.warm(&key)) {
+                Joined::New(_, landing) => Some(landing),
+                Joined::Here(_) | Joined::Under(_) => None,
+            }
+        });
+        self.send_for(landings.collect(), Priority::Prefetch, deadline);
+    }
+
+    fn send_for(&self, landings: Vec<Landing>, priority: Priority, deadline: Instant) {
+        if landings.is_empty() {
+            return;
+        }
+        let errand = Errand {
+            cache: Arc::clone(&self.cache),
+            source: Arc::clone(&self.source),
+            counters: Arc::clone(&self.counters),
+            priority,
+            deadline,
+        };
+        self.cache.runtime().spawn(Box::pin(errand.run(landings)));
+    }
+
+    fn range(&self, buf: &[u8], offset: u64) -> Result<Range<u64>> {
+        let range = offset..offset.saturating_add(buf.len() as u64);
+        check_bounds(&range, self.size).map_err(|e| e.at(&self.id, range.clone()))?;
+        Ok(range)
+    }
+
+    fn keys(&self, range: Range<u64>) -> impl Iterator<Item = ChunkKey> {
+        plan::covering(range, self.cache.chunk_size, self.size).map(|chunk| ChunkKey {
+            blob: self.id.clone(),
+            offset: chunk.start,
+            // A chunk is never longer than the chunk size, which is a u32.
+            len: (chunk.end - chunk.start) as u32,
+        })
+    }
+
+    fn default_deadline(&self) -> Instant {
+        let now = self.cache.runtime().now();
+        now.checked_add(self.cache.read_timeout).unwrap_or(now + FOREVER)
+    }
+
+    /// An errand ends shortly before its reader's alarm, so that the reader learns the cause.
+    fn errand_deadline(&self, deadline: Instant) -> Instant {
+        let left = deadline.saturating_duration_since(self.cache.runtime().now());
+        deadline.checked_sub(left / 16).unwrap_or(deadline)
+    }
+}
+
+/// Copies the bytes that `buf` (which starts at `at` in the blob) and `chunk` (which starts at
+/// `chunk_at`) have in common.
+#[allow(clippy::indexing_slicing, reason = "a chunk that covers a part of the buffer overlaps it")]
+fn copy_overlap(buf: &mut [u8], at: u64, chunk: &[u8], chunk_at: u64) {
+    let start = at.max(chunk_at);
+    let (into, from) = (&mut buf[(start - at) as usize..], &chunk[(start - chunk_at) as usize..]);
+    let len = into.len().min(from.len());
+    into[..len].copy_from_slice(&from[..len]);
+}
+
+/// Bytes of one read that are under way at a time: what bounds the memory of a large read. A multiple
+/// of every chunk size.
+const PART: u64 = 16 << 20;
+/// For a timeout too long for the clock.
+const FOREVER: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 3600);

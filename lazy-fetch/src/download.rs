@@ -1,0 +1,171 @@
+//! One range from the origin, whatever breaks on the way.
+//!
+//! A download asks the source for what is still missing, hands out pieces as they arrive, and after
+//! a failure goes on at the first byte it does not hold. It ends with the last byte or with a typed
+//! error, and not later than its deadline:
+//!
+//! | what happens | what follows |
+//! | --- | --- |
+//! | a body ends early, a connection breaks, nothing arrives for the stall timeout | wait, ask for the rest |
+//! | a transient error (rate limit, unavailable) | the same, not before `Retry-After` |
+//! | too many tries in a row without a byte | the last error |
+//! | the next try would start after the deadline | the last error |
+//! | the deadline passes during a try | deadline exceeded, caused by the last error |
+//! | a permanent error, a body longer than asked | that error |
+
+use std::future::Future;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::{Either, select};
+
+use crate::retry::{Jitter, RetryOptions};
+use crate::source::{BlobSource, ByteStream, FetchRequest, Priority};
+use crate::stats::Counters;
+use crate::{Error, ErrorKind, Result, Runtime};
+
+/// What downloads of one cache have in common.
+#[derive(Debug)]
+pub(crate) struct Downloads {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) retry: RetryOptions,
+    pub(crate) stall_timeout: Duration,
+    pub(crate) jitter: Jitter,
+}
+
+/// A range on its way. Its bytes come out of [`next`](Self::next) in order.
+pub(crate) struct Download<'a> {
+    common: &'a Downloads,
+    source: &'a dyn BlobSource,
+    counters: &'a Counters,
+    /// What has not been handed out yet.
+    rest: Range<u64>,
+    priority: Priority,
+    deadline: Instant,
+    stream: Option<ByteStream>,
+    failures: u32,
+    last_error: Option<Error>,
+}
+
+impl Downloads {
+    pub(crate) fn start<'a>(
+        &'a self,
+        source: &'a dyn BlobSource,
+        counters: &'a Counters,
+        range: Range<u64>,
+        priority: Priority,
+        deadline: Instant,
+    ) -> Download<'a> {
+        Download {
+            common: self,
+            source,
+            counters,
+            rest: range,
+            priority,
+            deadline,
+            stream: None,
+            failures: 0,
+            last_error: None,
+        }
+    }
+
+    /// `work`, unless it takes longer than the stall timeout or beyond the deadline.
+    async fn watch<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Result<T> {
+        let stalled_at = self.runtime.now().checked_add(self.stall_timeout).unwrap_or(deadline);
+        let alarm = self.runtime.sleep_until(stalled_at.min(deadline));
+        match select(std::pin::pin!(work), alarm).await {
+            Either::Left((result, _)) => Ok(result),
+            Either::Right(_) if stalled_at < deadline => Err(Error::new(
+                ErrorKind::Stalled,
+                format!("nothing arrived for {} ms", self.stall_timeout.as_millis()),
+            )),
+            Either::Right(_) => Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                "the deadline passed while waiting for the origin",
+            )),
+        }
+    }
+}
+
+impl Download<'_> {
+    /// The next piece; `None` after the last byte of the range.
+    ///
+    /// # Errors
+    ///
+    /// As the table of the module says. The download is over after an error.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>> {
+        while !self.rest.is_empty() {
+            match self.piece().await {
+                Ok(piece) => {
+                    self.failures = 0;
+                    self.rest.start = self.rest.start.saturating_add(piece.len() as u64);
+                    self.counters.bytes_fetched.add(piece.len() as u64);
+                    return Ok(Some(piece));
+                }
+                Err(error) if error.is_transient() => self.recover(error).await?,
+                Err(error) => return Err(self.explained(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    /// One piece of the current stream, which is opened first if there is none.
+    async fn piece(&mut self) -> Result<Bytes> {
+        let mut stream = match self.stream.take() {
+            Some(stream) => stream,
+            None => {
+                self.counters.requests.add(1);
+                let request =
+                    FetchRequest::new(self.rest.clone(), self.deadline).with_priority(self.priority);
+                self.common.watch(self.deadline, self.source.fetch(request)).await??
+            }
+        };
+        let left = self.rest.end.saturating_sub(self.rest.start);
+        match self.common.watch(self.deadline, stream.next()).await? {
+            Some(Ok(piece)) if piece.is_empty() => {
+                Err(Error::new(ErrorKind::Protocol, "the source gave an empty piece"))
+            }
+            Some(Ok(piece)) if piece.len() as u64 <= left => {
+                self.stream = Some(stream);
+                Ok(piece)
+            }
+            Some(Ok(piece)) => Err(Error::new(
+                ErrorKind::Protocol,
+                format!("the source gave {} bytes where {left} were left", piece.len()),
+            )),
+            Some(Err(error)) => Err(error),
+            None => {
+                Err(Error::new(ErrorKind::Connection, format!("the body ended with {left} bytes missing")))
+            }
+        }
+    }
+
+    /// Waits before the next try, or ends the download.
+    async fn recover(&mut self, error: Error) -> Result<()> {
+        self.stream = None;
+        self.failures = self.failures.saturating_add(1);
+        if self.failures >= self.common.retry.tries {
+            return Err(error);
+        }
+        let wait = self.common.retry.wait(self.failures, &error, &self.common.jitter);
+        let next_try = self.common.runtime.now().checked_add(wait);
+        let Some(next_try) = next_try.filter(|at| *at < self.deadline) else {
+            return Err(error);
+        };
+        self.last_error = Some(error);
+        self.common.runtime.sleep_until(next_try).await;
+        self.counters.retries.add(1);
+        Ok(())
+    }
+
+    /// Says of a deadline what kept the download from meeting it.
+    fn explained(&self, error: Error) -> Error {
+        match &self.last_error {
+            Some(last) if error.kind() == ErrorKind::DeadlineExceeded => error.with_source(last.clone()),
+            _ => error,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Blobs over HTTP: ranges that are what they claim to be, redirects that leak nothing.
+
+#![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+
+mod answer;
+mod client;
+mod endpoint;
+mod redirect;
+mod source;
+
+pub use client::{HttpClient, HttpOptions};
+pub use endpoint::{Endpoint, Locate, Location};
+pub use source::HttpSource;

@@ -1,0 +1,99 @@
+//! The HTTP client that sources share, so that they share its connections.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, RANGE};
+use reqwest::{Response, Url};
+
+use super::endpoint::presentable;
+use crate::{Error, ErrorKind, Result};
+
+/// How an [`HttpClient`] connects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpOptions {
+    /// Time to connect, TLS included.
+    pub connect_timeout: Duration,
+    /// The `User-Agent` to send.
+    pub user_agent: String,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+impl HttpOptions {
+    /// Sets [`connect_timeout`](Self::connect_timeout).
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets [`user_agent`](Self::user_agent).
+    #[must_use]
+    pub fn with_user_agent(mut self, user_agent: impl Into<String>) -> Self {
+        self.user_agent = user_agent.into();
+        self
+    }
+}
+
+/// A pool of connections. Clones share it.
+#[derive(Debug, Clone)]
+pub struct HttpClient(reqwest::Client);
+
+impl HttpClient {
+    /// A client that follows no redirect, sends no `Referer` and decodes no content coding on its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the user agent is no header value or TLS cannot be set up.
+    pub fn new(options: HttpOptions) -> Result<Self> {
+        reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            // Another crate in the same program may switch these features of reqwest on.
+            .no_gzip()
+            .no_brotli()
+            .no_zstd()
+            .no_deflate()
+            .connect_timeout(options.connect_timeout)
+            .user_agent(options.user_agent)
+            .build()
+            .map(Self)
+            .map_err(|e| Error::new(ErrorKind::InvalidInput, "setting up the http client").with_source(e))
+    }
+
+    /// Sends one GET for `range`, which is not empty.
+    pub(super) async fn get(
+        &self,
+        url: &Url,
+        headers: &[(String, String)],
+        range: &Range<u64>,
+    ) -> Result<Response> {
+        let mut all = HeaderMap::new();
+        for (name, value) in headers {
+            let invalid = || Error::new(ErrorKind::InvalidInput, "the endpoint gave a header that is none");
+            let name = HeaderName::try_from(name).map_err(|_| invalid())?;
+            let mut value = HeaderValue::try_from(value).map_err(|_| invalid())?;
+            value.set_sensitive(true);
+            all.append(name, value);
+        }
+        let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        all.insert(RANGE, HeaderValue::try_from(bytes).unwrap_or(HeaderValue::from_static("bytes=0-")));
+        all.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        self.0.get(url.clone()).headers(all).send().await.map_err(|e| transport(url, e))
+    }
+}
+
+/// An error of the connection to `url`.
+pub(super) fn transport(url: &Url, error: reqwest::Error) -> Error {
+    let kind = if error.is_builder() { ErrorKind::InvalidInput } else { ErrorKind::Connection };
+    Error::new(kind, format!("get {}", presentable(url.as_str()))).with_source(error.without_url())
+}

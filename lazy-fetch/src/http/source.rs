@@ -1,0 +1,191 @@
+//! A blob at an HTTP endpoint.
+//!
+//! ```text
+//!          ┌ a signed URL is remembered ─► storage host ─ 400 401 403 404, 3xx ─► forget it ┐
+//!  fetch ──┤                                                                              ▼
+//!          └───────────────────────────────────────────────► locate(Fresh) ─► endpoint, its redirects
+//!                                                                                         │
+//!                          endpoint, its redirects ◄─ locate(Rejected) ◄─ 401 403 of the endpoint's host
+//! ```
+//!
+//! Every edge is taken at most once per fetch; trying again is up to the caller.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::{Buf, Bytes};
+use futures::stream;
+use reqwest::header::WWW_AUTHENTICATE;
+use reqwest::{Response, Url};
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{self, Body};
+use super::client::{HttpClient, transport};
+use super::endpoint::{Endpoint, Locate, Location, presentable};
+use super::redirect::{self, Shortcut};
+use crate::source::{BlobSource, ByteStream, FetchRequest, check_bounds};
+use crate::{Error, ErrorKind, Result};
+
+/// A blob over HTTP as a [`BlobSource`]. Needs a tokio runtime around it: use
+/// [`TokioRuntime`](crate::TokioRuntime) for the cache.
+///
+/// The origin is trusted with nothing: an answer that is not provably the range asked for is an error.
+/// Headers of the [`Endpoint`] are sent to the scheme, host and port of its URL only, and not again once a
+/// redirect has left it. At most five redirects are followed, none from https to http.
+#[derive(Debug)]
+pub struct HttpSource {
+    client: HttpClient,
+    endpoint: Arc<dyn Endpoint>,
+    size: u64,
+    shortcut: Shortcut,
+}
+
+impl HttpSource {
+    /// The blob of `size` bytes that `endpoint` locates.
+    pub fn new(client: HttpClient, endpoint: Arc<dyn Endpoint>, size: u64) -> Self {
+        Self { client, endpoint, size, shortcut: Shortcut::default() }
+    }
+
+    async fn answer(&self, range: &Range<u64>) -> Result<Answer> {
+        if let Some(url) = self.shortcut.recall(Instant::now()) {
+            match self.client.get(&url, &[], range).await {
+                Ok(response) if !is_stale(response.status().as_u16()) => {
+                    return Ok(Answer { response, url, at_home: false });
+                }
+                Ok(_) => self.shortcut.forget(&url),
+                Err(error) => {
+                    // The storage host may be gone; the endpoint knows a better one.
+                    self.shortcut.forget(&url);
+                    return Err(error);
+                }
+            }
+        }
+        let location = self.endpoint.locate(Locate::Fresh).await?;
+        let mut answer = self.follow(&location, range).await?;
+        let status = answer.response.status().as_u16();
+        if answer.at_home && matches!(status, 401 | 403) {
+            let challenges = challenges(&answer.response);
+            // Frees the connection before the endpoint may want one.
+            drop(answer);
+            let location = self.endpoint.locate(Locate::Rejected { status, challenges }).await?;
+            answer = self.follow(&location, range).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Asks at `location` and follows redirects.
+    async fn follow(&self, location: &Location, range: &Range<u64>) -> Result<Answer> {
+        let home = redirect::start(location.url())?;
+        let (mut url, mut at_home) = (home.clone(), true);
+        for _ in 0..=MAX_REDIRECTS {
+            let headers = if at_home { location.headers() } else { &[] };
+            let response = self.client.get(&url, headers, range).await?;
+            if !redirect::is_redirect(response.status().as_u16()) {
+                return Ok(Answer { response, url, at_home });
+            }
+            url = redirect::target(&url, &response)?;
+            at_home = at_home && redirect::same_origin(&url, &home);
+        }
+        Err(Error::new(ErrorKind::Refused, format!("more than {MAX_REDIRECTS} redirects")))
+    }
+}
+
+#[async_trait]
+impl BlobSource for HttpSource {
+    async fn fetch(&self, request: FetchRequest) -> Result<ByteStream> {
+        let range = request.range;
+        check_bounds(&range, self.size)?;
+        if range.is_empty() {
+            return Ok(Box::pin(stream::empty()));
+        }
+        let deadline = Instant::from_std(request.deadline);
+        let Answer { response, url, at_home } =
+            timeout_at(deadline, self.answer(&range)).await.map_err(|_| out_of_time())??;
+        let body = answer::judge(response.status().as_u16(), response.headers(), &range, self.size)
+            .map_err(|e| named(&url, e))?;
+        if !at_home {
+            self.shortcut.remember(url.clone(), Instant::now());
+        }
+        let missing = range.end.saturating_sub(range.start).saturating_sub(body.len);
+        let pieces = Pieces { response, url, body, missing, deadline };
+        Ok(Box::pin(stream::try_unfold(pieces, Pieces::next)))
+    }
+}
+
+/// The last answer and where it comes from.
+struct Answer {
+    response: Response,
+    url: Url,
+    /// Whether no redirect has led away from the endpoint's origin.
+    at_home: bool,
+}
+
+/// The wanted bytes of a body.
+struct Pieces {
+    response: Response,
+    url: Url,
+    body: Body,
+    /// Bytes of the request that the origin left out.
+    missing: u64,
+    deadline: Instant,
+}
+
+impl Pieces {
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>> {
+        loop {
+            if self.body.len == 0 {
+                return match self.missing {
+                    0 => Ok(None),
+                    missing => Err(self.ended(missing)),
+                };
+            }
+            let chunk = timeout_at(self.deadline, self.response.chunk()).await.map_err(|_| out_of_time())?;
+            let Some(mut piece) = chunk.map_err(|e| transport(&self.url, e))? else {
+                return Err(self.ended(self.body.len.saturating_add(self.missing)));
+            };
+            let skipped = self.body.skip.min(piece.len() as u64);
+            // Not more than the piece's length.
+            piece.advance(usize::try_from(skipped).unwrap_or(piece.len()));
+            self.body.skip = self.body.skip.saturating_sub(skipped);
+            if piece.is_empty() {
+                continue;
+            }
+            let wanted = usize::try_from(self.body.len).unwrap_or(usize::MAX);
+            if piece.len() > wanted && !self.body.whole {
+                let error = Error::new(ErrorKind::Protocol, "a body longer than its range");
+                return Err(named(&self.url, error));
+            }
+            piece.truncate(wanted);
+            self.body.len = self.body.len.saturating_sub(piece.len() as u64);
+            return Ok(Some((piece, self)));
+        }
+    }
+
+    fn ended(&self, missing: u64) -> Error {
+        let why = format!("the body ended with {missing} bytes missing");
+        named(&self.url, Error::new(ErrorKind::Connection, why))
+    }
+}
+
+/// Answers of a storage host after which its signed URL is worth nothing.
+fn is_stale(status: u16) -> bool {
+    matches!(status, 400 | 401 | 403 | 404) || redirect::is_redirect(status)
+}
+
+fn challenges(response: &Response) -> Vec<String> {
+    let values = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+}
+
+/// `error`, with the URL it came from.
+fn named(url: &Url, error: Error) -> Error {
+    error.during(format!("get {}", presentable(url.as_str())))
+}
+
+fn out_of_time() -> Error {
+    Error::new(ErrorKind::DeadlineExceeded, "the origin did not answer in time")
+}
+
+/// A registry, a storage host and a few mirrors; what needs more is a loop.
+const MAX_REDIRECTS: usize = 5;

@@ -1,0 +1,99 @@
+//! Where blobs come from: exact ranges of one immutable blob at its origin.
+
+mod file;
+mod memory;
+
+use std::fmt;
+use std::ops::Range;
+use std::pin::Pin;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
+
+pub use self::file::FileSource;
+pub use self::memory::MemorySource;
+use crate::{Error, ErrorKind, Result};
+
+/// Pieces of a range, in order.
+pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
+
+/// One immutable blob at its origin.
+///
+/// # Contract
+///
+/// * **Exact or error.** The stream yields the bytes of the range, in order, in pieces of one byte or
+///   more, and ends; or it yields a prefix of them and then an error. A stream never ends early without an error
+///   and never yields a byte that does not belong at its position.
+/// * **Bounds.** A range that ends after the blob is [`ErrorKind::OutOfBounds`] or another permanent error.
+///   An empty range inside the blob gives an empty stream.
+/// * **One try.** A source does not repeat what failed on the way: the cache resumes from the bytes it holds
+///   and keeps the budget of tries. Answering a challenge or following a redirect is part of one try.
+/// * **Deadline.** After [`FetchRequest::deadline`] the result is of no use; a source gives up by then.
+/// * **Concurrent.** Any number of fetches run at once. Dropping the future or the stream ends that fetch
+///   and no other.
+///
+/// The suite in `conformance` (feature `conformance`) checks this contract.
+#[async_trait]
+pub trait BlobSource: Send + Sync + fmt::Debug {
+    /// Starts to fetch one range.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the origin reports; [`Error::is_transient`] decides whether the cache tries again.
+    async fn fetch(&self, request: FetchRequest) -> Result<ByteStream>;
+}
+
+/// One range to fetch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FetchRequest {
+    /// Which bytes.
+    pub range: Range<u64>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// When it is too late.
+    pub deadline: Instant,
+}
+
+impl FetchRequest {
+    /// An on-demand request.
+    pub fn new(range: Range<u64>, deadline: Instant) -> Self {
+        Self { range, priority: Priority::OnDemand, deadline }
+    }
+
+    /// Sets the [`priority`](Self::priority).
+    #[must_use]
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+}
+
+/// How urgent a fetch is. Later variants are more urgent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// Fills the cache when nothing else is to do.
+    Background,
+    /// Expected to be read soon.
+    Prefetch,
+    /// A reader waits for it.
+    OnDemand,
+}
+
+/// Checks `range` against the `size` of a blob, both in bytes.
+///
+/// # Errors
+///
+/// [`ErrorKind::OutOfBounds`] if `range` is not wholly inside `0..size`.
+pub fn check_bounds(range: &Range<u64>, size: u64) -> Result<()> {
+    if range.start <= range.end && range.end <= size {
+        Ok(())
+    } else {
+        Err(Error::new(
+            ErrorKind::OutOfBounds,
+            format!("bytes {}..{} are out of bounds of {size} bytes", range.start, range.end),
+        ))
+    }
+}

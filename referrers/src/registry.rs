@@ -1,0 +1,188 @@
+//! The client of one or many registries.
+//!
+//! ```text
+//!   pull · push · listing · attach      what is asked: one file for each group of endpoints
+//!        └──────┬───────┘
+//!           exchange                    how: authorisation, redirects, retries, deadline, size limit
+//!         ┌─────┴─────┐
+//!       auth        retry               token cache and challenges · waiting
+//!         │
+//!   challenge · realm · token           who is asked for a token, and whether credentials may go there
+//! ```
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::{CredentialSource, Error, ErrorKind, Repository, Result};
+
+use self::auth::Auth;
+use self::retry::Gates;
+
+mod attach;
+mod auth;
+mod challenge;
+mod exchange;
+mod link;
+mod listing;
+mod pull;
+mod push;
+mod realm;
+mod refusal;
+mod retry;
+mod token;
+
+pub use attach::{Attached, Listed};
+pub use listing::{ApiSupport, Listing};
+pub use push::Pushed;
+
+#[cfg(feature = "lazy-fetch")]
+pub(crate) use {auth::Access, exchange::place};
+
+/// A client for the OCI distribution API of every registry that references name.
+///
+/// One value holds one identity: the tokens it keeps were made with its [`CredentialSource`]. A process
+/// that acts for several tenants makes one for each. Clones share connections and tokens.
+///
+/// Every call is bounded by [`RegistryOptions::deadline`] and every answer by [`Limits`]. Credentials go
+/// to the registry's own scheme, host and port, and to token servers that belong to it; redirects,
+/// upload locations and page links elsewhere are used without them.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    http: reqwest::Client,
+    options: RegistryOptions,
+    auth: Auth,
+    gates: Gates,
+    /// Held while a fallback index is read, changed and written, so that this process loses no update.
+    fallback_writer: tokio::sync::Mutex<()>,
+}
+
+/// How a [`Registry`] behaves.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RegistryOptions {
+    /// Hosts, with their port, that are spoken to over plain HTTP. All others are spoken to over HTTPS.
+    pub plain_http: BTreeSet<String>,
+    /// Hosts, with a port unless it is the scheme's own, of token servers that credentials may be sent to
+    /// beside those on the registry's own host and the well-known ones.
+    pub trusted_realms: BTreeSet<String>,
+    /// Time for one call, with authorisation, redirects and retries; a listing makes one call a page.
+    pub deadline: Duration,
+    /// Sizes that answers are refused above.
+    pub limits: Limits,
+    /// The `User-Agent`.
+    pub user_agent: String,
+}
+
+/// Sizes in bytes that answers are refused above.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// A manifest or index.
+    pub manifest: u64,
+    /// One page of a list of referrers, or a fallback index.
+    pub referrers_page: u64,
+    /// An image configuration.
+    pub config: u64,
+    /// The answer of a token server, or the body of an error.
+    pub token: u64,
+}
+
+impl Registry {
+    /// A client that authenticates with what `credentials` gives.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if no HTTP client can be made with these options.
+    pub fn new(options: RegistryOptions, credentials: Arc<dyn CredentialSource>) -> Result<Self> {
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(&options.user_agent)
+            .build()
+            .map_err(|e| {
+                let why = "no HTTP client can be made with them".into();
+                Error::new(ErrorKind::Invalid { what: "options", why }, "registry client").because(e)
+            })?;
+        let auth = Auth::new(credentials);
+        let fallback_writer = tokio::sync::Mutex::new(());
+        Ok(Self(Arc::new(Inner { http, options, auth, gates: Gates::default(), fallback_writer })))
+    }
+
+    #[cfg(feature = "lazy-fetch")]
+    pub(crate) fn deadline(&self) -> Duration {
+        self.0.options.deadline
+    }
+
+    /// The URL of `rest` below the repository, which is validated text throughout.
+    pub(crate) fn url(&self, repository: &Repository, rest: &str) -> Result<Url> {
+        let scheme = if self.0.options.plain_http.contains(repository.host()) { "http" } else { "https" };
+        let text = format!("{scheme}://{}/v2/{}/{rest}", repository.api_host(), repository.path());
+        Url::parse(&text).map_err(|e| Error::invalid("registry URL", &text, "not a URL").because(e))
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registry").field("options", &self.0.options).finish_non_exhaustive()
+    }
+}
+
+impl RegistryOptions {
+    /// Speaks to `host` (with its port) over plain HTTP.
+    #[must_use]
+    pub fn with_plain_http(mut self, host: impl Into<String>) -> Self {
+        self.plain_http.insert(host.into());
+        self
+    }
+
+    /// Trusts the token server `host` with credentials.
+    #[must_use]
+    pub fn with_trusted_realm(mut self, host: impl Into<String>) -> Self {
+        self.trusted_realms.insert(host.into());
+        self
+    }
+
+    /// Sets the time for one call.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Sets the size limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+impl Default for RegistryOptions {
+    /// HTTPS only, no further token servers, 30 s a call.
+    fn default() -> Self {
+        Self {
+            plain_http: BTreeSet::new(),
+            trusted_realms: BTreeSet::new(),
+            deadline: Duration::from_secs(30),
+            limits: Limits::default(),
+            user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}
+
+impl Default for Limits {
+    /// What OCI distribution-spec asks registries to accept at least (4 MiB for a manifest), and as much as
+    /// a list of thousands of referrers needs.
+    fn default() -> Self {
+        Self { manifest: 4 << 20, referrers_page: 8 << 20, config: 4 << 20, token: 1 << 20 }
+    }
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

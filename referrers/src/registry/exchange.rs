@@ -1,0 +1,277 @@
+//! One call: authorisation, redirects, retries, all within a deadline and a size limit.
+
+#![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+    LOCATION, WWW_AUTHENTICATE,
+};
+use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
+use url::Url;
+
+use crate::{Error, ErrorKind, Registry, Repository, Result, media_type};
+
+use super::auth::Access;
+use super::{refusal, retry};
+
+/// What is sent.
+#[derive(Debug)]
+pub(crate) struct Ask<'a> {
+    repository: &'a Repository,
+    access: Access,
+    method: Method,
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+    /// The largest body of a successful answer, in bytes.
+    limit: u64,
+}
+
+/// What came back: any status but 401, 403 and those that a retry may mend.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// Where it came from, after redirects.
+    pub(crate) url: Url,
+    /// The method with the URL's host and path, for errors.
+    pub(crate) place: String,
+    /// Whether it came from the registry itself, so that its challenges may be answered.
+    from_registry: bool,
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn new(repository: &'a Repository, method: Method, url: Url, limit: u64) -> Self {
+        let access =
+            if method == Method::GET || method == Method::HEAD { Access::Pull } else { Access::Push };
+        let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
+        Self { repository, access, method, url, headers, body: Bytes::new(), limit }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.headers.insert(name, HeaderValue::from_static(value));
+        self
+    }
+
+    pub(crate) fn body(mut self, content_type: &str, body: Bytes) -> Self {
+        if let Ok(value) = HeaderValue::from_str(content_type) {
+            self.headers.insert(CONTENT_TYPE, value);
+        }
+        self.body = body;
+        self
+    }
+
+    /// Whether sending it twice does the same as sending it once. The `PUT` that closes an upload does
+    /// not: its session is gone the second time.
+    fn is_repeatable(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+            || self.method == Method::PUT && self.url.path().contains("/manifests/")
+    }
+
+    fn may_follow(&self, status: StatusCode, from: &Url, to: &Url) -> bool {
+        let reading = matches!(self.method, Method::GET | Method::HEAD);
+        reading || matches!(status.as_u16(), 307 | 308) && from.origin() == to.origin()
+    }
+}
+
+impl Reply {
+    /// The reply if its status is one of 200–299.
+    pub(crate) fn success(self) -> Result<Self> {
+        if self.status.is_success() { Ok(self) } else { Err(refusal::error(&self)) }
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// The media type without its parameters.
+    pub(crate) fn media_type(&self) -> String {
+        media_type::essence(self.header(CONTENT_TYPE.as_str()).unwrap_or_default())
+    }
+
+    fn challenges(&self) -> Vec<String> {
+        let values = self.headers.get_all(WWW_AUTHENTICATE).iter();
+        values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+    }
+}
+
+impl Registry {
+    /// Sends `ask`, answers challenges, follows redirects and repeats what a repetition may mend.
+    pub(crate) async fn exchange(&self, ask: Ask<'_>) -> Result<Reply> {
+        let after = self.0.options.deadline;
+        let deadline = Instant::now().checked_add(after);
+        match tokio::time::timeout(after, self.exchange_until(&ask, deadline)).await {
+            Ok(reply) => reply,
+            Err(_) => Err(Error::new(ErrorKind::Timeout { after }, place(&ask.method, &ask.url))),
+        }
+    }
+
+    async fn exchange_until(&self, ask: &Ask<'_>, deadline: Option<Instant>) -> Result<Reply> {
+        let host = ask.repository.api_host();
+        let mut tries = 1;
+        loop {
+            self.0.gates.pass(host).await;
+            let outcome = self.authorised(ask).await.and_then(refusal::unless_transient);
+            let error = match outcome {
+                Err(error) if error.is_transient() && ask.is_repeatable() && tries < retry::TRIES => error,
+                settled => return settled,
+            };
+            let wait = retry::backoff(tries, &error);
+            if let ErrorKind::RateLimited { .. } = error.kind() {
+                self.0.gates.close(host, wait);
+            }
+            // The reason for waiting says more than that the time is up.
+            if Instant::now().checked_add(wait) >= deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(wait).await;
+            tries = tries.saturating_add(1);
+        }
+    }
+
+    /// One try, repeated only to answer a challenge.
+    async fn authorised(&self, ask: &Ask<'_>) -> Result<Reply> {
+        let mut session = self.session(ask.repository, ask.access);
+        let mut authorization = session.current().await?;
+        loop {
+            let reply = self.follow(ask, authorization.as_ref()).await?;
+            let refused = matches!(reply.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if !refused || !reply.from_registry {
+                return Ok(reply);
+            }
+            let next = session.refused(reply.status.as_u16(), &reply.challenges(), &reply.place).await?;
+            authorization = Some(next);
+        }
+    }
+
+    /// One request and the redirects it leads to. The authorisation is for the registry's origin only.
+    async fn follow(&self, ask: &Ask<'_>, authorization: Option<&HeaderValue>) -> Result<Reply> {
+        let registry = self.url(ask.repository, "")?.origin();
+        let mut url = ask.url.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let place = place(&ask.method, &url);
+            let from_registry = url.origin() == registry;
+            let mut request =
+                self.0.http.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+            if let (true, Some(authorization)) = (from_registry, authorization) {
+                request = request.header(AUTHORIZATION, authorization.clone());
+            }
+            if !matches!(ask.method, Method::GET | Method::HEAD) {
+                request = request.body(ask.body.clone());
+            }
+            let response = request.send().await.map_err(|e| network(&place, e))?;
+            let status = response.status();
+            if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+                let next = redirect(&url, response.headers(), &place)?;
+                if !ask.may_follow(status, &url, &next) {
+                    return Err(Error::refused(place, "an upload is not redirected to another host"));
+                }
+                url = next;
+                continue;
+            }
+            let headers = response.headers().clone();
+            let coded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
+            if coded && status.is_success() {
+                return Err(Error::protocol(place, "answer", "it is encoded, which was not accepted"));
+            }
+            let limit = if status.is_success() { ask.limit } else { self.0.options.limits.token };
+            let body = match read(response, limit, &place).await {
+                Ok(body) => body,
+                // The status of a failure says enough when its body cannot be read.
+                Err(_) if !status.is_success() => Bytes::new(),
+                Err(error) => return Err(error),
+            };
+            return Ok(Reply { status, headers, body, url, place, from_registry });
+        }
+        Err(Error::refused(place(&ask.method, &url), "more than 5 redirects"))
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn read(mut response: reqwest::Response, limit: u64, place: &str) -> Result<Bytes> {
+    let over = || Error::new(ErrorKind::Limit { what: "answer size in bytes", limit }, place);
+    if response.content_length().is_some_and(|length| length > limit) {
+        return Err(over());
+    }
+    let mut body = BytesMut::new();
+    while let Some(piece) = response.chunk().await.map_err(|e| network(place, e))? {
+        if (body.len() as u64).saturating_add(piece.len() as u64) > limit {
+            return Err(over());
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body.freeze())
+}
+
+/// A method with the host, port and path of a URL.
+pub(crate) fn place(method: &Method, url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{method} {host}{port}{}", url.path())
+}
+
+pub(crate) fn network(place: &str, error: reqwest::Error) -> Error {
+    let kind = if error.is_builder() {
+        let what = "URL";
+        ErrorKind::Invalid { what, why: "no request can be made of it".into() }
+    } else {
+        ErrorKind::Network
+    };
+    Error::new(kind, place).because(error.without_url())
+}
+
+/// The URL that an answer points to, relative to the one it came from.
+///
+/// # Errors
+///
+/// [`ErrorKind::Refused`] for a step from HTTPS to HTTP, another scheme, or user information in the URL.
+pub(crate) fn resolve(base: &Url, target: &str, place: &str) -> Result<Url> {
+    let refused = |rule| Error::refused(place, rule);
+    let url = base.join(target).map_err(|e| Error::protocol(place, "link", "not a URL").because(e))?;
+    match (base.scheme(), url.scheme()) {
+        (_, "https") | ("http", "http") => {}
+        ("https", "http") => return Err(refused("a link from HTTPS to plain HTTP")),
+        _ => return Err(refused("a link that is neither HTTPS nor HTTP")),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(refused("a link with user information"));
+    }
+    Ok(url)
+}
+
+fn redirect(from: &Url, headers: &HeaderMap, place: &str) -> Result<Url> {
+    let target = headers.get(LOCATION).and_then(|value| value.to_str().ok());
+    let target = target.ok_or_else(|| Error::protocol(place, "redirect", "it names no location"))?;
+    resolve(from, target, place)
+}
+
+/// OCI distribution-spec does not say; blob stores need one or two.
+const MAX_REDIRECTS: u32 = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_relative_and_never_weaker() {
+        let base = Url::parse("https://h.io/v2/a/x?y=1").unwrap();
+        assert_eq!(resolve(&base, "/z?q=2", "p").unwrap().as_str(), "https://h.io/z?q=2");
+        assert_eq!(resolve(&base, "https://o.io:1/z", "p").unwrap().as_str(), "https://o.io:1/z");
+        for target in
+            ["http://h.io/", "ftp://h.io/", "file:///etc/passwd", "https://u@h.io/", "https://u:p@h.io/"]
+        {
+            let error = resolve(&base, target, "p").unwrap_err();
+            assert!(matches!(error.kind(), ErrorKind::Refused { .. }), "{error}");
+        }
+        assert!(resolve(&base, "https://[", "p").is_err());
+    }
+
+    #[test]
+    fn places_hold_no_query() {
+        let url = Url::parse("https://h.io:1/v2/a?X-Amz-Signature=secret#f").unwrap();
+        assert_eq!(place(&Method::GET, &url), "GET h.io:1/v2/a");
+    }
+}

@@ -1,0 +1,125 @@
+//! Reading manifests and small blobs.
+
+use bytes::Bytes;
+use reqwest::header::ACCEPT;
+use reqwest::{Method, StatusCode};
+
+use crate::descriptor::expect;
+use crate::media_type::ACCEPT_MANIFESTS;
+use crate::{
+    Descriptor, Digest, Error, ErrorKind, ImageConfig, ImageManifest, Manifest, Reference, Registry,
+    Repository, Result,
+};
+
+use super::exchange::{Ask, Reply};
+
+impl Registry {
+    /// The manifest that `reference` names, with its bytes checked against the digest if it has one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::Integrity`] if the bytes are not the ones
+    /// named or differ from what the registry says they are, and as [`Manifest::parse`].
+    pub async fn manifest(&self, reference: &Reference) -> Result<Manifest> {
+        let reply = self.fetch_manifest(reference, self.0.options.limits.manifest).await?.success()?;
+        read_manifest(reply, reference.digest())
+    }
+
+    /// The manifest that `descriptor` describes, of exactly that digest, size and media type.
+    ///
+    /// # Errors
+    ///
+    /// As [`manifest`](Self::manifest).
+    pub async fn manifest_of(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Manifest> {
+        let limit = self.0.options.limits.manifest;
+        let reference = repository.with_digest(descriptor.digest.clone());
+        within("manifest size in bytes", descriptor.size, limit, &reference)?;
+        let reply = self.fetch_manifest(&reference, limit).await?.success()?;
+        let place = reply.place.clone();
+        let manifest = read_manifest(reply, Some(&descriptor.digest))?;
+        expect("size", &descriptor.size.to_string(), &manifest.bytes().len().to_string(), &place)?;
+        expect("media type", &descriptor.media_type, manifest.media_type(), &place)?;
+        Ok(manifest)
+    }
+
+    /// Media type, digest and size of the manifest that `reference` names, without its bytes where the
+    /// registry can tell. What it tells is not checked against the bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`manifest`](Self::manifest).
+    pub async fn head_manifest(&self, reference: &Reference) -> Result<Descriptor> {
+        let url = self.url(reference.repository(), &format!("manifests/{}", reference.selector()))?;
+        let ask = Ask::new(reference.repository(), Method::HEAD, url, 0).header(ACCEPT, ACCEPT_MANIFESTS);
+        let reply = self.exchange(ask).await?;
+        if reply.status != StatusCode::METHOD_NOT_ALLOWED {
+            let reply = reply.success()?;
+            let digest = reply.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
+            let size = reply.header("content-length").and_then(|text| text.parse().ok());
+            if let (Some(digest), Some(size)) = (digest, size) {
+                if let Some(asked) = reference.digest() {
+                    expect("digest", asked.as_str(), digest.as_str(), &reply.place)?;
+                }
+                return Ok(Descriptor::new(reply.media_type(), digest, size));
+            }
+        }
+        Ok(self.manifest(reference).await?.descriptor())
+    }
+
+    /// The bytes of a small blob, checked against its descriptor. Layers are not small.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Limit`] if it is larger than [`Limits::config`](crate::Limits::config),
+    /// [`ErrorKind::Integrity`] if the bytes are not the ones described.
+    pub async fn small_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes> {
+        let limit = self.0.options.limits.config;
+        within(
+            "blob size in bytes",
+            descriptor.size,
+            limit,
+            &repository.with_digest(descriptor.digest.clone()),
+        )?;
+        let url = self.url(repository, &format!("blobs/{}", descriptor.digest))?;
+        // A longer body than the described one is wrong already; reading it whole would only cost time.
+        let limit = descriptor.size.saturating_add(1).min(limit);
+        let reply = self.exchange(Ask::new(repository, Method::GET, url, limit)).await?.success()?;
+        descriptor.verify(&reply.body, &reply.place)?;
+        Ok(reply.body)
+    }
+
+    /// The configuration of an image.
+    ///
+    /// # Errors
+    ///
+    /// As [`small_blob`](Self::small_blob) and [`ImageConfig::parse`].
+    pub async fn image_config(&self, repository: &Repository, image: &ImageManifest) -> Result<ImageConfig> {
+        let bytes = self.small_blob(repository, &image.config).await?;
+        ImageConfig::parse_at(bytes, &repository.with_digest(image.config.digest.clone()).to_string())
+    }
+
+    /// The registry's answer to a request for a manifest, whatever its status.
+    pub(crate) async fn fetch_manifest(&self, reference: &Reference, limit: u64) -> Result<Reply> {
+        let url = self.url(reference.repository(), &format!("manifests/{}", reference.selector()))?;
+        let ask = Ask::new(reference.repository(), Method::GET, url, limit).header(ACCEPT, ACCEPT_MANIFESTS);
+        self.exchange(ask).await
+    }
+}
+
+/// The manifest in a successful answer. The digest asked for is the authority, then the bytes; what the
+/// registry says of them must agree.
+pub(crate) fn read_manifest(reply: Reply, expected: Option<&Digest>) -> Result<Manifest> {
+    let stated = reply.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
+    if let Some(stated) = stated {
+        stated.verify(&reply.body, &reply.place)?;
+    }
+    let media_type = reply.media_type();
+    Manifest::parse_at(reply.body, &media_type, expected, &reply.place)
+}
+
+fn within(what: &'static str, size: u64, limit: u64, place: &Reference) -> Result<()> {
+    if size <= limit { Ok(()) } else { Err(Error::new(ErrorKind::Limit { what, limit }, place.to_string())) }
+}
+
+/// OCI distribution-spec: the digest of the content, as the registry computed it.
+pub(crate) const CONTENT_DIGEST: &str = "docker-content-digest";
