@@ -86,7 +86,7 @@ fn source(tree: Option<&Tree>, slice: &Slice) -> Result<Option<File>> {
 }
 
 /// Readers at once: a start is more than one process.
-const READERS: usize = 1;
+const READERS: usize = 4;
 
 /// So many entries are listed to choose from. A start looks into few directories, and each entry may
 /// cost a read of its inode.

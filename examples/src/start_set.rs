@@ -47,8 +47,8 @@ pub fn start_set(files: &[Candidate<'_>]) -> Vec<Slice> {
 fn parts(n: usize, file: &Candidate<'_>) -> Vec<Range<u64>> {
     let size = file.size;
     if size <= SMALL {
-        let opened = file.executable || n % ONE_OF_SMALL == 0;
-        return if opened { vec![0..size] } else { vec![] };
+        let opened = file.executable || n.is_multiple_of(ONE_OF_SMALL);
+        return if opened { std::iter::once(0..size).collect() } else { Vec::new() };
     }
     let head = size / SHARE_OF_LARGE;
     vec![0..head, size - TAIL..size]

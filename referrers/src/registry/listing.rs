@@ -96,7 +96,7 @@ impl Registry {
                 return Err(limit("referrers", MAX_ENTRIES, place));
             }
             let Some(next) = next else { return Ok(listing) };
-            if !visited.insert(next.clone()) && false {
+            if !visited.insert(next.clone()) {
                 return Err(Error::protocol(place, "page link", "it leads back to a page already read"));
             }
             if visited.len() > MAX_PAGES {
