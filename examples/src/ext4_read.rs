@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use ext4_view::{Ext4, Ext4Read};
-use overlaybd_format::{ReadAt, check_bounds};
+use overlaybd_format::ReadAt;
 use tokio::runtime::Handle;
 
 /// A read-only ext4 filesystem.
@@ -135,8 +135,8 @@ fn absolute(path: &str) -> String {
 
 /// The bridge from the ext4 reader's blocking calls to the device.
 ///
-/// The ext4 reader asks for 32 KiB at a time. Like the page cache of a kernel, this reads the aligned
-/// window around what is not at hand, so that a file far away costs few round trips.
+/// The ext4 reader asks for 32 KiB at a time. As the page cache of a kernel does, this reads more at
+/// once, so that a file far away costs few round trips: the aligned window around the place.
 struct DeviceReader {
     device: Arc<dyn ReadAt>,
     runtime: Handle,
@@ -149,42 +149,38 @@ impl DeviceReader {
         Self { device, runtime, window: Vec::new(), window_at: 0 }
     }
 
-    /// The bytes of the window from `offset` on.
-    fn held(&self, offset: u64) -> &[u8] {
-        let start = offset.checked_sub(self.window_at).and_then(|start| usize::try_from(start).ok());
-        start.and_then(|start| self.window.get(start..)).unwrap_or_default()
+    /// The bytes from `offset` on, if the window has them all.
+    fn held(&self, offset: u64, len: usize) -> Option<&[u8]> {
+        let start = usize::try_from(offset.checked_sub(self.window_at)?).ok()?;
+        self.window.get(start..start.checked_add(len)?)
     }
 
-    fn fill(&mut self, offset: u64) -> overlaybd_format::Result<()> {
+    fn move_window(&mut self, offset: u64) -> overlaybd_format::Result<()> {
         let start = offset - offset % WINDOW;
         let len = WINDOW.min(self.device.size().saturating_sub(start)) as usize;
-        self.window.resize(len, 0);
-        self.window_at = start;
-        let read = self.runtime.block_on(self.device.read_at(&mut self.window, start));
-        if read.is_err() {
-            self.window.clear();
-        }
-        read
+        // Nothing is held unless the read succeeds.
+        let mut window = std::mem::take(&mut self.window);
+        window.resize(len, 0);
+        self.runtime.block_on(self.device.read_at(&mut window, start))?;
+        (self.window, self.window_at) = (window, start);
+        Ok(())
     }
 }
 
 impl Ext4Read for DeviceReader {
     fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        check_bounds(self.device.size(), offset, into.len())?;
-        let (mut offset, mut rest) = (offset, into);
-        while !rest.is_empty() {
-            if self.held(offset).is_empty() {
-                self.fill(offset)?;
-            }
-            let held = self.held(offset);
-            let len = held.len().min(rest.len());
-            let (part, later) = rest.split_at_mut(len);
-            part.copy_from_slice(held.get(..len).unwrap_or_default());
-            (offset, rest) = (offset + len as u64, later);
+        if self.held(offset, into.len()).is_none() {
+            self.move_window(offset)?;
+        }
+        match self.held(offset, into.len()) {
+            Some(bytes) => into.copy_from_slice(bytes),
+            // It crosses the end of the window, or of the device.
+            None => self.runtime.block_on(self.device.read_at(into, offset))?,
         }
         Ok(())
     }
 }
 
-/// Bytes of a window. Twice what Linux reads ahead by default.
-const WINDOW: u64 = 256 << 10;
+/// Bytes of a window. Measured over a link of 100 Mbit/s and 20 ms: half of it makes a start slower,
+/// twice as much makes it no faster and fetches more.
+const WINDOW: u64 = 512 << 10;
