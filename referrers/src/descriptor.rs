@@ -1,5 +1,7 @@
 //! Descriptors: what a manifest says of the bytes it refers to.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};

@@ -1,5 +1,7 @@
 //! Digests: the names of immutable bytes.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;

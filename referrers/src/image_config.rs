@@ -1,5 +1,7 @@
 //! Image configurations, as far as choosing and checking an image needs them.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -13,6 +13,8 @@
 //! Only in a turbo image can the base layer be seen from the manifest alone; in a native image it is the
 //! layer that there is one more of than in the original.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use crate::media_type;
 use crate::{Descriptor, Digest, ImageManifest};
 

@@ -8,6 +8,8 @@
 //! * a body whose `mediaType` is not the type that it was served or listed as is refused, likewise;
 //! * a repeated `mediaType`, `artifactType` or `subject` is refused, because readers disagree which counts.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;

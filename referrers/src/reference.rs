@@ -1,5 +1,7 @@
 //! References: the names people give images.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;

@@ -66,15 +66,27 @@ async fn what_cannot_pass_is_asked_once() {
 }
 
 #[tokio::test]
-async fn the_wait_that_is_asked_for_is_kept_by_everyone() {
+async fn the_wait_that_is_asked_for_is_kept() {
     let registry = TestRegistry::start().await;
     registry.put(Some("t"), media_type::OCI_INDEX, &index(&[]));
     registry.fault(at_first(1, |_| true, Response::new(429).with("retry-after", "1")));
-    let (client, tag) = (registry.client(), registry.tagged("t"));
     let start = Instant::now();
-    client.manifest(&tag).await.unwrap();
+    registry.client().manifest(&registry.tagged("t")).await.unwrap();
     assert!(start.elapsed() >= Duration::from_secs(1));
     assert_eq!(registry.server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_asked_of_one_request_holds_all_others() {
+    let registry = TestRegistry::start().await;
+    registry.fault(|_| Some(Response::new(429).with("retry-after", "50")));
+    let options = registry.options().with_deadline(Duration::from_millis(100));
+    let client = registry.client_with(options, Anonymous);
+    let error = client.manifest(&registry.tagged("t")).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::RateLimited { .. }), "{error}");
+    let error = client.manifest(&registry.tagged("other")).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Timeout { .. }), "{error}");
+    assert_eq!(registry.server.requests().len(), 1);
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The `auths` of a Docker or Podman configuration file as a source of credentials.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Publishing a referrer, so that it is found on any registry.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

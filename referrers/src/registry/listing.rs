@@ -1,5 +1,7 @@
 //! Listing the referrers of a manifest: the Referrers API, and the fallback tag where there is none.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use std::collections::HashSet;
 
 use reqwest::Method;

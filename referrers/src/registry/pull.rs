@@ -1,5 +1,7 @@
 //! Reading manifests and small blobs.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use bytes::Bytes;
 use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};

@@ -1,5 +1,7 @@
 //! What a registry says when it does not do what it was asked.
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use std::time::Duration;
 
 use serde::Deserialize;

@@ -1,5 +1,7 @@
 //! Tokens: asking a token server (the distribution project's token authentication).
 
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
+
 use std::time::Duration;
 
 use base64::Engine as _;
