@@ -181,6 +181,5 @@ impl Ext4Read for DeviceReader {
     }
 }
 
-/// Bytes of a window. Measured over a link of 100 Mbit/s and 20 ms: half of it makes a start slower,
-/// twice as much makes it no faster and fetches more.
-const WINDOW: u64 = 512 << 10;
+/// Bytes of a window: what Linux reads ahead by default.
+const WINDOW: u64 = 128 << 10;
