@@ -58,7 +58,7 @@ pub struct VerifiedReport {
     pub blobs: usize,
     /// Files that were read through the filesystem.
     pub files: usize,
-    /// Bytes of these files; of the device where there is no filesystem.
+    /// Bytes of these files.
     pub bytes: u64,
     /// Bytes of blobs fetched in all.
     pub fetched: u64,
@@ -66,7 +66,7 @@ pub struct VerifiedReport {
     pub requests: u64,
     /// How long the check took.
     pub seconds: f64,
-    /// sha256 of the device, where that is what was checked.
+    /// Digest of the whole device, where it was known and checked.
     pub device_digest: Option<String>,
 }
 
@@ -95,7 +95,8 @@ impl fmt::Display for Report {
         writeln!(f)?;
         let start = &self.start;
         let mut row = |what: &str, lazy: String, eager: Option<String>| {
-            writeln!(f, "{what:24} {lazy:>24} {:>16}", eager.unwrap_or_default())
+            let line = format!("{what:24} {lazy:>24} {:>16}", eager.unwrap_or_default());
+            writeln!(f, "{}", line.trim_end())
         };
         let eager = self.eager.as_ref();
         row("", "lazily loaded".to_owned(), eager.map(|_| "eager pull".to_owned()))?;
@@ -108,12 +109,13 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(f, "start set: {} in {} parts of files", bytes(start.bytes), start.slices)?;
         let verified = &self.verified;
-        write!(f, "verified in {}: ", seconds(verified.seconds))?;
-        match &verified.device_digest {
-            Some(digest) => write!(f, "a device of {} with {digest}", bytes(verified.bytes))?,
-            None => write!(f, "{} files of {}", verified.files, bytes(verified.bytes))?,
+        let VerifiedReport { files, blobs, .. } = verified;
+        write!(f, "verified in {}: {files} files of {}", seconds(verified.seconds), bytes(verified.bytes))?;
+        write!(f, ", {blobs} blobs by digest")?;
+        if let Some(digest) = &verified.device_digest {
+            write!(f, ", the device as {digest}")?;
         }
-        writeln!(f, ", {} blobs by digest", verified.blobs)
+        writeln!(f)
     }
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 pub struct Tree {
     /// Parents before children, sorted by path. The root is not listed.
     pub directories: Vec<Directory>,
-    /// Sorted by path.
+    /// Sorted by path, component by component.
     pub links: Vec<Link>,
     /// Bottom layer first; never empty.
     pub layers: Vec<TreeLayer>,
@@ -25,7 +25,7 @@ pub struct Tree {
 pub struct TreeLayer {
     /// For people: what the files have in common.
     pub name: String,
-    /// Sorted by path.
+    /// Sorted by path, component by component.
     pub files: Vec<SourceFile>,
 }
 
@@ -182,24 +182,45 @@ impl Meta {
     }
 }
 
-/// Cuts the sequence of files where the running total passes each share of the whole.
+/// Cuts the sequence of files into at most `layers` parts, each as soon as it has its share of what is
+/// left. There is always a part, be it empty.
 fn divide(files: Vec<SourceFile>, layers: usize) -> Vec<TreeLayer> {
-    let total: u64 = files.iter().map(|file| file.size).sum();
-    let share = (total / layers as u64).max(1);
-    let mut divided: Vec<TreeLayer> = Vec::new();
-    let mut before = 0;
+    let mut left: u64 = files.iter().map(|file| file.size).sum();
+    let mut layers_left = layers as u64;
+    let mut parts = Vec::new();
+    let (mut part, mut bytes) = (Vec::new(), 0);
     for file in files {
-        let due = (before / share).min(layers as u64 - 1) as usize;
-        before += file.size;
-        if divided.len() <= due {
-            divided.push(TreeLayer { name: format!("part {}", divided.len() + 1), files: Vec::new() });
+        if layers_left > 1 && !part.is_empty() && bytes >= left / layers_left {
+            parts.push(std::mem::take(&mut part));
+            left -= bytes;
+            layers_left -= 1;
+            bytes = 0;
         }
-        if let Some(layer) = divided.last_mut() {
-            layer.files.push(file);
-        }
+        bytes += file.size;
+        part.push(file);
     }
-    if divided.is_empty() {
-        divided.push(TreeLayer { name: "no files".to_owned(), files: Vec::new() });
+    parts.push(part);
+    let named = |(n, files)| TreeLayer { name: format!("part {n}"), files };
+    (1..).zip(parts).map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_have_their_share_of_what_is_left() {
+        let part_sizes = |sizes: &[u64], layers| {
+            let meta = Meta { mode: 0o644, mtime: 0 };
+            let file = |&size: &u64| SourceFile { path: "f".to_owned(), source: "f".into(), size, meta };
+            let parts = divide(sizes.iter().map(file).collect(), layers);
+            let sizes = |part: &TreeLayer| part.files.iter().map(|file| file.size).collect();
+            parts.iter().map(sizes).collect::<Vec<Vec<u64>>>()
+        };
+        assert_eq!(part_sizes(&[1; 6], 3), [[1, 1], [1, 1], [1, 1]]);
+        assert_eq!(part_sizes(&[1, 100, 1, 1, 1, 1], 3), [vec![1, 100], vec![1, 1], vec![1, 1]]);
+        assert_eq!(part_sizes(&[0, 0], 3), [[0], [0]]);
+        assert_eq!(part_sizes(&[5], 3), [[5]]);
+        assert_eq!(part_sizes(&[], 3), [Vec::<u64>::new()]);
     }
-    divided
 }
