@@ -6,6 +6,7 @@
 )]
 
 pub mod accelerated_layer;
+pub mod client;
 pub mod config;
 pub mod eager_pull;
 pub mod ext4;

@@ -14,11 +14,12 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use overlaybd_format::FileBlob;
 use referrers::{
-    Accelerated, AcceptedType, Anonymous, Credential, CredentialSource, Kind, Platform, Reference, Registry,
-    RegistryOptions, Repository, Resolution, ResolveOptions, Resolver, Role, Stage, StaticCredentials,
+    Accelerated, AcceptedType, Anonymous, Kind, Platform, Reference, Registry, RegistryOptions, Repository,
+    Resolution, ResolveOptions, Resolver, Role, Stage,
 };
 use registry::{Link, Server, Store};
 
+use crate::client::client;
 use crate::config::{Config, Place};
 use crate::lazy_image::{LazyImage, OpenBlob};
 use crate::measure::{self, Expected};
@@ -81,7 +82,7 @@ pub async fn run(input: Input, options: Options, progress: Progress) -> Result<R
         }
         Input::Image(text) => {
             let reference: Reference = text.parse()?;
-            let registry = client(&options, reference.repository())?;
+            let registry = client(reference.repository(), options.plain_http, options.credentials)?;
             run_reference(registry, &reference, Expected::Files, None, progress).await
         }
         Input::Config(path) => run_config(&path, &options, progress).await,
@@ -176,8 +177,8 @@ async fn run_config(path: &Path, options: &Options, progress: Progress) -> Resul
     let begun = Instant::now();
     let origin = if places.iter().any(|place| matches!(place, Place::Remote { .. })) {
         let (repository, plain_http) = repository_of(&config.repo_blob_url)?;
-        let options = Options { plain_http: plain_http || options.plain_http, ..options.clone() };
-        Some(Origin::new(client(&options, &repository)?, repository)?)
+        let plain_http = plain_http || options.plain_http;
+        Some(Origin::new(client(&repository, plain_http, options.credentials.clone())?, repository)?)
     } else {
         None
     };
@@ -226,21 +227,6 @@ fn local(server: &Server, name: &str) -> Result<(Registry, Repository)> {
     let repository = Repository::new(&host, &format!("quickstart/{name}"))?;
     let options = RegistryOptions::default().with_plain_http(host);
     Ok((Registry::new(options, Arc::new(Anonymous))?, repository))
-}
-
-fn client(options: &Options, repository: &Repository) -> Result<Registry> {
-    let host = repository.host();
-    let mut client = RegistryOptions::default();
-    if options.plain_http {
-        client = client.with_plain_http(host);
-    }
-    let credentials: Arc<dyn CredentialSource> = match &options.credentials {
-        Some((user, password)) => {
-            Arc::new(StaticCredentials::new(host, vec![Credential::password(user, password)]))
-        }
-        None => Arc::new(Anonymous),
-    };
-    Ok(Registry::new(client, credentials)?)
 }
 
 /// Layers that a directory is divided into.

@@ -1,12 +1,7 @@
 //! How a verb reaches a registry.
 
-use std::sync::Arc;
-
 use anyhow::Result;
-use referrers::{
-    Anonymous, Credential, CredentialSource, DockerConfig, Reference, Registry, RegistryOptions,
-    StaticCredentials,
-};
+use referrers::{Reference, Registry};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Remote {
@@ -23,20 +18,6 @@ pub(crate) struct Remote {
 
 impl Remote {
     pub(crate) fn client(self, reference: &Reference) -> Result<Registry> {
-        let host = reference.repository().host();
-        let mut options = RegistryOptions::default();
-        if self.plain_http {
-            options = options.with_plain_http(host);
-        }
-        let credentials: Arc<dyn CredentialSource> = match (self.username, self.password) {
-            (Some(user), Some(password)) => {
-                Arc::new(StaticCredentials::new(host, vec![Credential::password(user, password)]))
-            }
-            _ => match DockerConfig::of_user() {
-                Some(config) => Arc::new(config),
-                None => Arc::new(Anonymous),
-            },
-        };
-        Ok(Registry::new(options, credentials)?)
+        examples::client::client(reference.repository(), self.plain_http, self.username.zip(self.password))
     }
 }
