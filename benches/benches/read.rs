@@ -1,12 +1,15 @@
 //! Warm reads of a local device of 1 GiB, beside the floor: random 4 KiB and sequential 1 MiB.
+//!
+//! `file` reads each layer by `pread`, as the floor does; `mapped` reads it where it lies in memory.
 
 use std::hint::black_box;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use benches::device;
 use benches::floor::Floor;
 use benches::random::Random;
+use benches::{device, mapped};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use futures::executor::block_on;
@@ -20,18 +23,63 @@ const FORMS: [(&str, Option<Compression>); 5] = [
     ("zstd-32k", Some(Compression { algorithm: Algorithm::Zstd, block_size: 32 << 10 })),
 ];
 
-fn open(paths: &[PathBuf]) -> Image {
-    let blob = |path: &PathBuf| LayerBlob::new(path.display().to_string(), FileBlob::open(path).unwrap());
-    block_on(Image::open(paths.iter().map(blob).collect(), &Limits::default())).unwrap()
+fn open_files(paths: &[PathBuf]) -> Image {
+    open(paths, |path, name| LayerBlob::new(name, FileBlob::open(path).unwrap()))
 }
 
-fn random_4k(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, image: &Image) {
-    let (mut random, mut buf) = (Random::new(9), vec![0; 4096]);
-    group.bench_function(name, |bench| {
-        bench.iter(|| {
+fn open_mapped(paths: &[PathBuf]) -> Image {
+    open(paths, |path, name| LayerBlob::new(name, mapped::open(path)))
+}
+
+fn open(paths: &[PathBuf], blob: impl Fn(&PathBuf, String) -> LayerBlob) -> Image {
+    let blobs = paths.iter().map(|path| blob(path, path.display().to_string())).collect();
+    block_on(Image::open(blobs, &Limits::default())).unwrap()
+}
+
+fn random_4k(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, image: &Image, threads: u64) {
+    group.throughput(Throughput::Elements(threads));
+    let work = |thread: u64, rounds: u64| {
+        let (mut random, mut buf) = (Random::new(9 + thread), vec![0; 4096]);
+        for _ in 0..rounds {
             let at = random.below(device::SIZE / 4096) * 4096;
             assert_eq!(image.try_read_at(&mut buf, at).unwrap(), Warm::Yes);
             black_box(&buf);
+        }
+    };
+    parallel(group, name, threads, &work);
+}
+
+fn sequential_1m(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, image: &Image, threads: u64) {
+    group.throughput(Throughput::Bytes(threads << 20));
+    let work = |thread: u64, rounds: u64| {
+        let mut buf = vec![0; 1 << 20];
+        let places = device::SIZE >> 20;
+        for round in 0..rounds {
+            let at = (round + thread * places / threads) % places;
+            assert_eq!(image.try_read_at(&mut buf, at << 20).unwrap(), Warm::Yes);
+            black_box(&buf);
+        }
+    };
+    parallel(group, name, threads, &work);
+}
+
+/// Each thread does all the rounds.
+fn parallel(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    threads: u64,
+    work: &(impl Fn(u64, u64) + Sync),
+) {
+    group.bench_function(name, |bench| {
+        bench.iter_custom(|rounds| {
+            let start = Instant::now();
+            thread::scope(|scope| {
+                for thread in 1..threads {
+                    scope.spawn(move || work(thread, rounds));
+                }
+                work(0, rounds);
+            });
+            start.elapsed()
         });
     });
 }
@@ -41,9 +89,15 @@ fn reads(criterion: &mut Criterion) {
     for (name, compression) in FORMS {
         let layers = device::layers(&data, name, 4, compression);
         let block_size = compression.map_or(4096, |compression| compression.block_size as usize);
+        let (file, file4) = (open_files(&layers[..1]), open_files(&layers));
+        let (mapped, mapped4) = (open_mapped(&layers[..1]), open_mapped(&layers));
 
         let mut group = criterion.benchmark_group(format!("random-4k/{name}"));
-        group.throughput(Throughput::Elements(1)).measurement_time(Duration::from_secs(3)).sample_size(20);
+        group
+            .throughput(Throughput::Elements(1))
+            .warm_up_time(Duration::from_secs(1))
+            .measurement_time(Duration::from_secs(3))
+            .sample_size(20);
         if compression.is_some() {
             let (mut floor, mut random) = (Floor::open(&layers[0]), Random::new(9));
             let mut out = vec![0; block_size];
@@ -55,21 +109,18 @@ fn reads(criterion: &mut Criterion) {
                 });
             });
         }
-        random_4k(&mut group, "1-layer", &open(&layers[..1]));
-        random_4k(&mut group, "4-layers", &open(&layers));
+        random_4k(&mut group, "file/1-layer", &file, 1);
+        random_4k(&mut group, "file/4-layers", &file4, 1);
+        random_4k(&mut group, "mapped/1-layer", &mapped, 1);
+        random_4k(&mut group, "mapped/4-layers", &mapped4, 1);
+        random_4k(&mut group, "mapped/1-layer/2-threads", &mapped, 2);
         group.finish();
 
         let mut group = criterion.benchmark_group(format!("sequential-1m/{name}"));
-        group.throughput(Throughput::Bytes(1 << 20)).measurement_time(Duration::from_secs(3)).sample_size(20);
-        let image = open(&layers[..1]);
-        let (mut at, mut buf) = (0, vec![0; 1 << 20]);
-        group.bench_function("1-layer", |bench| {
-            bench.iter(|| {
-                assert_eq!(image.try_read_at(&mut buf, at).unwrap(), Warm::Yes);
-                at = (at + (1 << 20)) % device::SIZE;
-                black_box(&buf);
-            });
-        });
+        group.warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3)).sample_size(20);
+        sequential_1m(&mut group, "file/1-layer", &file, 1);
+        sequential_1m(&mut group, "mapped/1-layer", &mapped, 1);
+        sequential_1m(&mut group, "mapped/1-layer/2-threads", &mapped, 2);
         group.finish();
     }
 }

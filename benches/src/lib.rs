@@ -2,4 +2,5 @@
 
 pub mod device;
 pub mod floor;
+pub mod mapped;
 pub mod random;

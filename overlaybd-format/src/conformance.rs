@@ -64,6 +64,20 @@ async fn same_bytes(promise: &str, reader: &dyn ReadAt, expected: &[u8], ranges:
                 }
             }
         }
+        view(promise, reader, wanted, range);
+    }
+}
+
+fn view(promise: &str, reader: &dyn ReadAt, wanted: &[u8], range: &Range<usize>) {
+    let mut views = 0;
+    let mut view = |bytes: &[u8]| {
+        views += 1;
+        check(bytes, wanted, range, &format!("{promise}: try_view"));
+    };
+    match reader.try_view(range.start as u64..range.end as u64, &mut view) {
+        Ok(Warm::Yes) => assert!(views == 1, "try_view of {range:?}: {views} views, and it says Yes"),
+        Ok(Warm::No) => assert!(views == 0, "try_view of {range:?}: {views} views, and it says No"),
+        Err(error) => panic!("try_view of {range:?} failed where read_at succeeds: {error}"),
     }
 }
 
@@ -159,6 +173,7 @@ fn ranges_of(size: usize) -> Vec<Range<usize>> {
 }
 
 fn check(found: &[u8], expected: &[u8], range: &Range<usize>, promise: &str) {
+    assert!(found.len() == expected.len(), "{promise} of {range:?} gave {} bytes", found.len());
     if let Some(at) = found.iter().zip(expected).position(|(a, b)| a != b) {
         panic!(
             "{promise} of {range:?} gave {:#04x} at {}, expected {:#04x}",

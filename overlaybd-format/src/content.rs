@@ -109,28 +109,51 @@ impl Content {
             let (mut at, mut rest) = (offset, buf);
             while at < end {
                 let batch = layout.within_budget(at..end, WARM_BATCH);
-                let stored_at = layout.stored(batch.clone())?;
-                let len = stored_at.end.saturating_sub(stored_at.start) as usize;
                 let (part, tail) = rest.split_at_mut(batch.end.saturating_sub(at) as usize);
-                let mut stored = std::mem::take(&mut scratch.stored);
-                if stored.len() < len {
-                    stored.resize(len, 0);
-                }
-                let room = stored.get_mut(..len).unwrap_or_default();
-                let warm = self.blob.try_read_at(room, self.unwrapped.start.saturating_add(stored_at.start));
-                let done = match warm {
-                    Ok(Warm::Yes) => layout.decode(scratch, at, room, stored_at.start, part),
-                    _ => Ok(()),
-                };
-                scratch.stored = stored;
-                match warm? {
+                match self.try_read_batch(layout, scratch, part, at)? {
+                    Warm::Yes => (at, rest) = (batch.end, tail),
                     Warm::No => return Ok(Warm::No),
-                    Warm::Yes => done?,
                 }
-                (at, rest) = (batch.end, tail);
             }
             Ok(Warm::Yes)
         })
+    }
+
+    /// Decodes stored bytes where they lie if the blob can lend them, else a copy.
+    #[inline]
+    fn try_read_batch(
+        &self,
+        layout: &Layout,
+        scratch: &mut Scratch,
+        out: &mut [u8],
+        at: u64,
+    ) -> Result<Warm> {
+        if layout.copy_held(scratch, at, out) {
+            return Ok(Warm::Yes);
+        }
+        let inner = layout.stored(at..at.saturating_add(out.len() as u64))?;
+        let start = self.unwrapped.start;
+        let stored_at = start.saturating_add(inner.start)..start.saturating_add(inner.end);
+
+        let mut decoded = Ok(());
+        let mut decode = |stored: &[u8]| decoded = layout.decode(scratch, at, stored, inner.start, out);
+        if self.blob.try_view(stored_at.clone(), &mut decode)? == Warm::Yes {
+            return decoded.map(|()| Warm::Yes);
+        }
+
+        let len = stored_at.end.saturating_sub(stored_at.start) as usize;
+        let mut stored = std::mem::take(&mut scratch.stored);
+        if stored.len() < len {
+            stored.resize(len, 0);
+        }
+        let room = stored.get_mut(..len).unwrap_or_default();
+        let read = self.blob.try_read_at(room, stored_at.start);
+        let read = read.and_then(|warm| match warm {
+            Warm::Yes => layout.decode(scratch, at, room, inner.start, out).map(|()| Warm::Yes),
+            Warm::No => Ok(Warm::No),
+        });
+        scratch.stored = stored;
+        read
     }
 }
 
@@ -169,6 +192,18 @@ impl ReadAt for Content {
         match &self.zfile {
             Some(layout) => self.try_read_zfile(layout, buf, offset),
             None => self.blob.try_read_at(buf, self.unwrapped.start.saturating_add(offset)),
+        }
+    }
+
+    fn try_view(&self, range: Range<u64>, view: &mut dyn FnMut(&[u8])) -> Result<Warm> {
+        let len = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(usize::MAX);
+        check_bounds(self.size(), range.start, len)?;
+        let start = self.unwrapped.start;
+        match &self.zfile {
+            Some(_) => Ok(Warm::No),
+            None => {
+                self.blob.try_view(start.saturating_add(range.start)..start.saturating_add(range.end), view)
+            }
         }
     }
 }

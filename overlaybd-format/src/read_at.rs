@@ -4,6 +4,7 @@
 //! blob below another reader.
 
 use std::fmt;
+use std::ops::Range;
 
 use async_trait::async_trait;
 
@@ -59,6 +60,21 @@ pub trait ReadAt: Send + Sync + fmt::Debug {
     ///
     /// As [`read_at`](Self::read_at).
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<Warm>;
+
+    /// Lends the bytes of `range` where they lie in memory, all in one place, so that they can be
+    /// checked and decoded without being copied first.
+    ///
+    /// With [`Warm::Yes`], `view` was called once with exactly these bytes; otherwise it was not called.
+    /// Readers fall back to [`try_read_at`](Self::try_read_at), so what has nothing to lend need not
+    /// implement this.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_read_at`](Self::try_read_at).
+    fn try_view(&self, range: Range<u64>, view: &mut dyn FnMut(&[u8])) -> Result<Warm> {
+        let _ = (range, view);
+        Ok(Warm::No)
+    }
 }
 
 /// Whether a [`ReadAt::try_read_at`] could answer.
@@ -96,5 +112,9 @@ impl<T: ReadAt + ?Sized> ReadAt for std::sync::Arc<T> {
 
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<Warm> {
         (**self).try_read_at(buf, offset)
+    }
+
+    fn try_view(&self, range: Range<u64>, view: &mut dyn FnMut(&[u8])) -> Result<Warm> {
+        (**self).try_view(range, view)
     }
 }

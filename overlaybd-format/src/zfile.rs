@@ -17,6 +17,8 @@ mod codec;
 mod header;
 mod jump_table;
 mod layout;
+#[cfg(feature = "lz4-c")]
+mod lz4_prefix;
 pub(crate) mod writer;
 
 pub use header::{Algorithm, Header};

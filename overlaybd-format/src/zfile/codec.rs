@@ -9,8 +9,7 @@ use crate::zfile::header::Algorithm;
 pub(crate) struct Scratch {
     /// Compressed bytes on their way to the decoder.
     pub(crate) stored: Vec<u8>,
-    /// A decoded block of which only a part is wanted.
-    pub(crate) block: Vec<u8>,
+    held: Held,
     zstd: Option<zstd::bulk::Decompressor<'static>>,
 }
 
@@ -23,6 +22,37 @@ impl Scratch {
         let result = work(&mut scratch);
         SCRATCH.set(Some(scratch));
         result
+    }
+
+    /// The beginning of block `block`, if it is the one that was last decoded for a part of it.
+    #[inline]
+    pub(crate) fn held(&self, block: BlockId) -> Option<&[u8]> {
+        if self.held.block == Some(block) { self.held.bytes.get(..self.held.len) } else { None }
+    }
+
+    /// Decodes at least the first `needed` of the `block_len` bytes of a block, and holds them.
+    pub(crate) fn hold(
+        &mut self,
+        block: BlockId,
+        algorithm: Algorithm,
+        stored: &[u8],
+        needed: usize,
+        block_len: usize,
+    ) -> Result<&[u8], &'static str> {
+        // Who comes back to a block walks through it.
+        let walking = self.held.block.take() == Some(block);
+        let mut bytes = std::mem::take(&mut self.held.bytes);
+        if bytes.len() < block_len {
+            bytes.resize(block_len, 0);
+        }
+        let stop = algorithm == Algorithm::Lz4 && lz4::STOPS_EARLY && !walking;
+        let len = if stop { needed } else { block_len };
+        let out = bytes.get_mut(..len).unwrap_or_default();
+        let decoded =
+            if stop { lz4::decode_prefix(stored, out) } else { self.decode(algorithm, stored, out) };
+        let block = decoded.is_ok().then_some(block);
+        self.held = Held { block, len, bytes };
+        decoded.map(|()| self.held.bytes.get(..len).unwrap_or_default())
     }
 
     /// Decodes the block `stored`, which must fill `out` exactly.
@@ -47,6 +77,21 @@ impl Scratch {
         };
         if decoded == out.len() { Ok(()) } else { Err("the block decodes to fewer bytes than it must") }
     }
+}
+
+/// The block that was last decoded for a part of it. Reads of its neighbourhood then decode nothing.
+#[derive(Default)]
+struct Held {
+    block: Option<BlockId>,
+    len: usize,
+    bytes: Vec<u8>,
+}
+
+/// A block of one of all ZFiles that are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockId {
+    pub(crate) file: u64,
+    pub(crate) number: u64,
 }
 
 /// Compresses blocks, with a context that is reused from block to block.
@@ -79,6 +124,10 @@ impl Encoder {
 
 #[cfg(feature = "lz4-c")]
 mod lz4 {
+    pub(super) use crate::zfile::lz4_prefix::decode as decode_prefix;
+
+    pub(super) const STOPS_EARLY: bool = true;
+
     pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static str> {
         let size = i32::try_from(out.len()).map_err(|_| "the block is too large")?;
         lz4::block::decompress_to_buffer(stored, Some(size), out)
@@ -92,6 +141,12 @@ mod lz4 {
 
 #[cfg(not(feature = "lz4-c"))]
 mod lz4 {
+    pub(super) const STOPS_EARLY: bool = false;
+
+    pub(super) fn decode_prefix(stored: &[u8], out: &mut [u8]) -> Result<(), &'static str> {
+        decode(stored, out).map(|_| ())
+    }
+
     pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static str> {
         lz4_flex::block::decompress_into(stored, out).map_err(|_| "not an LZ4 block of a block's size")
     }

@@ -1,9 +1,10 @@
 //! Content ranges of a ZFile: which blocks, which stored bytes, and back to content.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::zfile::checksum::{BLOCK_STATE, raw_crc32c};
-use crate::zfile::codec::Scratch;
+use crate::zfile::codec::{BlockId, Scratch};
 use crate::zfile::{Algorithm, Header, JumpTable};
 use crate::{Error, Result};
 
@@ -13,13 +14,17 @@ pub(crate) struct Layout {
     pub(crate) algorithm: Algorithm,
     pub(crate) block_crcs: bool,
     pub(crate) content_size: u64,
+    /// Tells this file from all others that are open.
+    file: u64,
     block_shift: u32,
     table: JumpTable,
 }
 
 impl Layout {
     pub(crate) fn new(header: &Header, table: JumpTable) -> Self {
+        static FILES: AtomicU64 = AtomicU64::new(0);
         Self {
+            file: FILES.fetch_add(1, Ordering::Relaxed),
             algorithm: header.algorithm,
             block_crcs: header.block_crcs,
             content_size: header.content_size,
@@ -45,6 +50,20 @@ impl Layout {
         let first = content.start >> self.block_shift;
         let end = first.saturating_add(blocks) << self.block_shift;
         content.start..content.end.min(end)
+    }
+
+    /// Fills `out` with the content from `offset` on if it lies in the block that this thread decoded
+    /// last for a part of it.
+    #[inline]
+    pub(crate) fn copy_held(&self, scratch: &Scratch, offset: u64, out: &mut [u8]) -> bool {
+        let number = offset >> self.block_shift;
+        let skip = offset.saturating_sub(number << self.block_shift) as usize;
+        let held = scratch.held(BlockId { file: self.file, number });
+        let source = held.and_then(|held| held.get(skip..skip.saturating_add(out.len())));
+        source.is_some_and(|source| {
+            out.copy_from_slice(source);
+            true
+        })
     }
 
     /// Fills `out` with the content from `offset` on. `stored` holds at least the bytes that
@@ -77,17 +96,11 @@ impl Layout {
             if wanted == block_len {
                 scratch.decode(self.algorithm, bytes, part).map_err(broken)?;
             } else {
-                let mut whole = std::mem::take(&mut scratch.block);
-                if whole.len() < block_len {
-                    whole.resize(block_len, 0);
-                }
-                let decoded = whole.get_mut(..block_len).unwrap_or_default();
-                let result = scratch.decode(self.algorithm, bytes, decoded);
-                if let Some(source) = decoded.get(skip..skip.saturating_add(wanted)) {
-                    part.copy_from_slice(source);
-                }
-                scratch.block = whole;
-                result.map_err(broken)?;
+                let needed = skip.saturating_add(wanted);
+                let id = BlockId { file: self.file, number: block as u64 };
+                let held = scratch.hold(id, self.algorithm, bytes, needed, block_len).map_err(broken)?;
+                let source = held.get(skip..needed).ok_or_else(|| self.out_of_bounds(&content))?;
+                part.copy_from_slice(source);
             }
             out = rest;
         }
