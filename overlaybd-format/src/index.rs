@@ -1,24 +1,23 @@
 //! The merged index: for every sector of the device, the topmost layer that says something of it.
 //!
-//! Segments are kept as two parallel arrays of words, sixteen bytes a segment, under a static search
-//! tree of their keys. A lookup descends the tree to the first segment that can touch the range and
-//! walks on from there.
+//! Segments are kept sorted, sixteen bytes each, beside a table of four bytes a segment that says where
+//! to begin. A lookup reads two entries of the table and walks on from the segment they lead to.
 
 mod merge;
-mod tree;
+mod table;
 
 use std::ops::Range;
 
 use crate::lsmt::Segment;
 use crate::{Error, Limits, Result};
 
-use tree::Tree;
+use table::Table;
 
 /// The segments of a device, sorted and free of overlaps.
 #[derive(Debug, Default)]
 pub struct Index {
-    keys: Tree,
-    mappings: Vec<u64>,
+    table: Table,
+    segments: Vec<Segment>,
 }
 
 impl Index {
@@ -38,27 +37,25 @@ impl Index {
         limit("layers in a stack", layers.len() as u64, limits.layers.min(MAX_LAYERS) as u64)?;
         let merged = merge::stack(layers);
         limit("segments in a merged index", merged.len() as u64, limits.merged_segments)?;
-        Ok(Self {
-            mappings: merged.iter().map(|segment| segment.mapping()).collect(),
-            keys: merged.iter().map(|segment| segment.key()).collect(),
-        })
+        Ok(Self { table: Table::new(&merged), segments: merged })
     }
 
     /// Number of segments.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.mappings.len()
+        self.segments.len()
     }
 
     /// Whether no sector is mapped.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.mappings.is_empty()
+        self.segments.is_empty()
     }
 
     /// All segments in ascending order.
-    pub fn segments(&self) -> impl Iterator<Item = Segment> + '_ {
-        (0..self.len()).filter_map(|at| self.get(at))
+    #[must_use]
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
     /// The segments that touch `sectors`, cut to it, in ascending order. What they leave out is a
@@ -70,21 +67,39 @@ impl Index {
     /// assert_eq!(index.lookup(0..8).count(), 0);
     /// # Ok::<_, overlaybd_format::Error>(())
     /// ```
+    #[inline]
     pub fn lookup(&self, sectors: Range<u64>) -> Lookup<'_> {
-        let first = self.keys.last_at_or_before(sectors.start).unwrap_or(0);
-        Lookup { index: self, next: first, sectors }
+        self.walk(self.table.places(sectors.start), sectors)
     }
 
-    fn get(&self, at: usize) -> Option<Segment> {
-        Some(Segment::from_words(self.keys.get(at)?, *self.mappings.get(at)?))
+    /// Looks up several ranges at once. Their waits for memory overlap, which pays in large indexes.
+    #[inline]
+    pub fn lookup_batch<const N: usize>(&self, ranges: [Range<u64>; N]) -> [Lookup<'_>; N] {
+        let places = ranges.each_ref().map(|sectors| self.table.places(sectors.start));
+        let mut places = places.into_iter();
+        ranges.map(|sectors| self.walk(places.next().unwrap_or_default(), sectors))
+    }
+
+    #[inline]
+    fn walk(&self, places: Range<usize>, sectors: Range<u64>) -> Lookup<'_> {
+        let mut rest = self.segments.get(places.start..).unwrap_or_default();
+        // The segment after the one to begin with is the answer as often as not, so no branch may
+        // depend on that.
+        let ends = |segment: &Segment| segment.end() <= sectors.start;
+        let skip = usize::from(rest.first().is_some_and(ends));
+        rest = rest.get(skip..).unwrap_or_default();
+        if rest.first().is_some_and(ends) {
+            let crowd = rest.get(..places.len()).unwrap_or(rest);
+            rest = rest.get(crowd.partition_point(ends)..).unwrap_or_default();
+        }
+        Lookup { rest, sectors }
     }
 }
 
 /// The segments of a range; see [`Index::lookup`].
 #[derive(Debug, Clone)]
 pub struct Lookup<'a> {
-    index: &'a Index,
-    next: usize,
+    rest: &'a [Segment],
     sectors: Range<u64>,
 }
 
@@ -93,16 +108,12 @@ impl Iterator for Lookup<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Segment> {
-        loop {
-            let segment = self.index.get(self.next)?;
-            if segment.start() >= self.sectors.end {
-                return None;
-            }
-            self.next = self.next.wrapping_add(1);
-            if segment.end() > self.sectors.start {
-                return Some(segment.from(self.sectors.start).before(self.sectors.end));
-            }
+        let (segment, rest) = self.rest.split_first()?;
+        if segment.start() >= self.sectors.end {
+            return None;
         }
+        self.rest = rest;
+        Some(segment.within(self.sectors.start, self.sectors.end))
     }
 }
 
@@ -112,6 +123,7 @@ const MAX_LAYERS: usize = 255;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn segment(start: u64, len: u64, at: u64) -> Segment {
         Segment::new(start, len, at, false).unwrap()
@@ -131,5 +143,37 @@ mod tests {
     fn too_many_layers_are_refused() {
         let layers = vec![vec![]; 256];
         assert!(matches!(Index::merge(layers, &Limits::default()), Err(Error::Limit { value: 256, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn lookups_find_what_a_scan_finds(
+            runs in prop::collection::vec((prop_oneof![0..3u64, 0..5000u64, 0..1u64 << 40], 1..99u64), 0..200),
+            queries in prop::collection::vec((any::<prop::sample::Index>(), -3i64..3, 0..200u64), 4),
+        ) {
+            let mut at = 0;
+            let layer: Vec<Segment> = runs
+                .into_iter()
+                .map(|(gap, len)| {
+                    at += gap + len;
+                    segment(at - len, len, at)
+                })
+                .collect();
+            let queries = queries.into_iter().map(|(near, offset, len)| {
+                let near = if layer.is_empty() { 9 } else { layer[near.index(layer.len())].end() };
+                let start = near.saturating_add_signed(offset);
+                start..start + len
+            });
+            let queries: Vec<Range<u64>> = queries.collect();
+            let index = Index::merge(vec![layer.clone()], &Limits::default()).unwrap();
+            let batch = index.lookup_batch([0, 1, 2, 3].map(|n| queries[n].clone()));
+            for (query, found) in queries.iter().zip(batch) {
+                let touches = |segment: &&Segment| segment.start() < query.end && segment.end() > query.start;
+                let expected: Vec<_> =
+                    layer.iter().filter(touches).map(|s| s.from(query.start).before(query.end)).collect();
+                prop_assert_eq!(&index.lookup(query.clone()).collect::<Vec<_>>(), &expected);
+                prop_assert_eq!(found.collect::<Vec<_>>(), expected);
+            }
+        }
     }
 }

@@ -20,9 +20,6 @@ pub(crate) mod writer;
 pub use header::Header;
 pub use segment::{SECTOR_SIZE, Segment};
 
-#[cfg(test)]
-pub(crate) use segment::SENTINEL_START;
-pub(crate) use segment::key_ceiling;
 pub use uuid::Uuid;
 
 pub(crate) use header::{BLOCK_SIZE, FLAG_DATA, FLAG_HEADER, FLAG_SEALED, USER_TAG_LEN};

@@ -96,6 +96,7 @@ fn neighbouring_blocks_come_in_one_request() {
         let segment = image
             .index()
             .segments()
+            .iter()
             .filter(|segment| !segment.is_zeroed())
             .max_by_key(|segment| segment.len())
             .unwrap();

@@ -102,18 +102,6 @@ impl Segment {
         Self { key: self.key, mapping: self.mapping & !TAG | (layer as u64) << TAG_SHIFT }
     }
 
-    pub(crate) const fn key(self) -> u64 {
-        self.key
-    }
-
-    pub(crate) const fn mapping(self) -> u64 {
-        self.mapping
-    }
-
-    pub(crate) const fn from_words(key: u64, mapping: u64) -> Self {
-        Self { key, mapping }
-    }
-
     /// The part before the device sector `end`.
     pub(crate) fn before(self, end: u64) -> Self {
         let len = end.saturating_sub(self.start()).min(self.len());
@@ -125,6 +113,17 @@ impl Segment {
         let skip = start.saturating_sub(self.start()).min(self.len());
         let key = self.key.wrapping_add(skip << LENGTH_BITS).wrapping_sub(skip);
         let moved = if self.is_zeroed() { 0 } else { skip };
+        Self { key, mapping: self.mapping.wrapping_add(moved) }
+    }
+
+    /// The part between the device sectors `start` and `end`, which the segment touches.
+    #[inline]
+    pub(crate) fn within(self, start: u64, end: u64) -> Self {
+        let from = start.max(self.start());
+        let to = end.min(self.end());
+        let skip = from.wrapping_sub(self.start());
+        let moved = if self.is_zeroed() { 0 } else { skip };
+        let key = from << LENGTH_BITS | to.wrapping_sub(from);
         Self { key, mapping: self.mapping.wrapping_add(moved) }
     }
 
@@ -151,11 +150,6 @@ impl fmt::Debug for Segment {
             write!(f, " at {} of layer {}", self.stored_at(), self.layer())
         }
     }
-}
-
-/// The first word of a key that no segment starting at or before `sector` exceeds.
-pub(crate) const fn key_ceiling(sector: u64) -> u64 {
-    sector << LENGTH_BITS | MAX_LENGTH
 }
 
 /// The longest segment, in sectors: fourteen bits.

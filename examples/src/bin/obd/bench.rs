@@ -108,7 +108,7 @@ pub(crate) fn run_lookup(args: &LookupArgs) -> Result<Value> {
         (0..args.layers).map(|layer| segments(args.segments, layer)).collect(),
         &Limits::default(),
     )?;
-    let end = index.segments().last().map_or(1, Segment::end);
+    let end = index.segments().last().map_or(1, |segment| segment.end());
     let mut random = Random(1);
     let queries: Vec<u64> = (0..QUERIES).map(|_| random.below(end)).collect();
     let (mut lookups, mut found) = (0u64, 0u64);
