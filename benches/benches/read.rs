@@ -3,6 +3,7 @@
 //! `file` reads each layer by `pread`, as the floor does; `mapped` reads it where it lies in memory.
 
 use std::hint::black_box;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +14,9 @@ use benches::{device, mapped};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use futures::executor::block_on;
-use overlaybd_format::{Algorithm, Compression, FileBlob, Image, LayerBlob, Limits, ReadAt, Warm};
+use overlaybd_format::{
+    Algorithm, Compression, FileBlob, Image, LayerBlob, Limits, ReadAt, Warm, try_read_parallel,
+};
 
 const FORMS: [(&str, Option<Compression>); 5] = [
     ("plain", None),
@@ -121,6 +124,15 @@ fn reads(criterion: &mut Criterion) {
         sequential_1m(&mut group, "file/1-layer", &file, 1);
         sequential_1m(&mut group, "mapped/1-layer", &mapped, 1);
         sequential_1m(&mut group, "mapped/1-layer/2-threads", &mapped, 2);
+        let (mut at, mut buf) = (0, vec![0; 1 << 20]);
+        group.throughput(Throughput::Bytes(1 << 20)).bench_function("mapped/1-layer/split-in-2", |bench| {
+            bench.iter(|| {
+                let warm = try_read_parallel(&mapped, &mut buf, at, NonZero::new(2).unwrap()).unwrap();
+                assert_eq!(warm, Warm::Yes);
+                at = (at + (1 << 20)) % device::SIZE;
+                black_box(&buf);
+            });
+        });
         group.finish();
     }
 }
