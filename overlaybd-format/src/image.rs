@@ -1,6 +1,7 @@
 //! A stack of layers as one block device.
 
 mod cold;
+mod map;
 mod pieces;
 
 use async_trait::async_trait;

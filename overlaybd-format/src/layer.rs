@@ -1,9 +1,11 @@
 //! One opened layer of a stack.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::content::Content;
+use crate::extent::{Extent, extents};
 use crate::lsmt::{self, Segment, Uuid};
 use crate::{Error, Limits, ReadAt, Result, open};
 
@@ -100,6 +102,18 @@ impl Layer {
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// What this layer says of the bytes of the device in `range`, in ascending order and without gaps;
+    /// it is layer 0 of the extents. What it does not mention is a hole, beyond its virtual size, too.
+    ///
+    /// The layers of an [`Image`](crate::Image) have given their segments away; see
+    /// [`Image::map`](crate::Image::map).
+    pub fn map(&self, range: Range<u64>) -> impl Iterator<Item = Result<Extent>> + '_ {
+        let first = range.start / lsmt::SECTOR_SIZE;
+        let touching = self.segments.partition_point(|segment| segment.end() <= first);
+        let segments = self.segments.get(touching..).unwrap_or_default();
+        extents(range, segments.iter().copied(), std::slice::from_ref(self))
     }
 
     /// The LSMT stream, which the segments point into.

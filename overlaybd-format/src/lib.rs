@@ -25,6 +25,7 @@
 mod blob;
 mod content;
 mod error;
+mod extent;
 mod fields;
 mod image;
 mod index;
@@ -44,6 +45,7 @@ pub mod conformance;
 pub use blob::{FileBlob, MemoryBlob};
 pub use content::{Compressed, Content};
 pub use error::{Error, Result};
+pub use extent::{Extent, ExtentKind};
 pub use image::Image;
 pub use index::{Index, Lookup};
 pub use layer::{Layer, LayerBlob};
