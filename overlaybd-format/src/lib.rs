@@ -12,6 +12,7 @@
 //!
 //! * Read a device: [`Image::open`] over [`LayerBlob`]s; any [`ReadAt`] can be the blob.
 //! * Write a layer: [`LayerWriter`].
+//! * Know what to fetch first: [`trace`].
 //! * Look inside: [`Layer`], [`Content`], [`Index`], [`lsmt`] and [`zfile`].
 //!
 //! Layers are hostile input: every structure is checked against its file and [`Limits`] before it
@@ -37,6 +38,7 @@ mod open;
 mod parallel;
 mod read_at;
 mod tar;
+pub mod trace;
 pub mod zfile;
 
 #[cfg(feature = "conformance")]

@@ -13,11 +13,19 @@ pub struct Limits {
     pub merged_segments: u64,
     /// Blocks of one ZFile (4 bytes each).
     pub zfile_blocks: u64,
+    /// Records of a trace (24 bytes each).
+    pub trace_records: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { layers: 255, layer_segments: 16 << 20, merged_segments: 128_000_000, zfile_blocks: 256 << 20 }
+        Self {
+            layers: 255,
+            layer_segments: 16 << 20,
+            merged_segments: 128_000_000,
+            zfile_blocks: 256 << 20,
+            trace_records: 1 << 20,
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod writer;
 
 pub use header::{Algorithm, Header};
 
+pub(crate) use checksum::raw_crc32c;
 pub(crate) use codec::Scratch;
 pub(crate) use header::BLOCK_SIZE as HEADER_SIZE;
 pub(crate) use jump_table::JumpTable;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use futures::FutureExt;
 use futures::executor::block_on;
+use overlaybd_format::trace::Recorder;
 use overlaybd_format::{
     Content, Error, FileBlob, Image, Limits, MemoryBlob, ReadAt, Result, Warm, check_bounds, conformance,
 };
@@ -66,6 +67,15 @@ fn image() {
         let expected = read_all(&image);
         block_on(conformance::read_at(&image, &expected));
     }
+}
+
+#[test]
+fn recorder() {
+    let limits = Limits::default();
+    let recorder = Recorder::new(MemoryBlob::new(bytes()), &limits);
+    block_on(conformance::read_at(&recorder, &bytes()));
+    let whole = 0..bytes().len() as u64;
+    assert_eq!(recorder.ranges(), [whole], "the suite begins with a read of everything");
 }
 
 fn read_all(reader: &dyn ReadAt) -> Vec<u8> {
