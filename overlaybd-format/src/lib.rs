@@ -12,7 +12,7 @@
 //!
 //! * Read a device: [`Image::open`] over [`LayerBlob`]s; any [`ReadAt`] can be the blob.
 //! * Write a layer: [`LayerWriter`].
-//! * Know what to fetch first: [`trace`].
+//! * Know what to fetch first: [`trace`] and [`FileList`].
 //! * Look inside: [`Layer`], [`Content`], [`Index`], [`lsmt`] and [`zfile`].
 //!
 //! Layers are hostile input: every structure is checked against its file and [`Limits`] before it
@@ -28,6 +28,8 @@ mod content;
 mod error;
 mod extent;
 mod fields;
+mod file_list;
+mod filesystem;
 mod image;
 mod index;
 mod layer;
@@ -48,6 +50,7 @@ pub use blob::{FileBlob, MemoryBlob};
 pub use content::{Compressed, Content};
 pub use error::{Error, Result};
 pub use extent::{Extent, ExtentKind};
+pub use file_list::{FileList, ListedFiles};
 pub use image::Image;
 pub use index::{Index, Lookup};
 pub use layer::{Layer, LayerBlob};

@@ -1,0 +1,187 @@
+//! EROFS, as far as finding files goes: superblock, inodes and directories.
+//!
+//! Files that are compressed by EROFS itself, or that lie on further devices, are not followed: no
+//! tool makes overlaybd layers of them.
+
+use std::ops::Range;
+
+use super::{Inode, Kind, read, u16_at, u32_at, u64_at};
+use crate::{Error, ReadAt, Result};
+
+/// The geometry of an EROFS filesystem.
+#[derive(Debug)]
+pub(crate) struct Erofs {
+    block_size: u64,
+    /// Where inode 0 is, in bytes of the device.
+    inodes_at: u64,
+    /// The number of the root directory.
+    pub(super) root: u64,
+}
+
+impl Erofs {
+    pub(super) fn detect(superblock: &[u8]) -> bool {
+        u32_at(superblock, 0) == Some(MAGIC)
+    }
+
+    pub(super) fn decode(superblock: &[u8]) -> Result<Self> {
+        let broken = |why: String| Error::broken("EROFS superblock", super::SUPERBLOCK.start, why);
+        let short = || broken("it is too short".to_owned());
+        let features = u32_at(superblock, 80).ok_or_else(short)?;
+        if features & !KNOWN_FEATURES != 0 {
+            let value = u64::from(features & !KNOWN_FEATURES);
+            return Err(Error::Unsupported { what: "EROFS features", value });
+        }
+        let shift = superblock.get(12).copied().ok_or_else(short)?;
+        let directory_shift = superblock.get(90).copied().ok_or_else(short)?;
+        if !(9..=16).contains(&shift) || directory_shift != 0 {
+            return Err(broken(format!(
+                "blocks of 2^{shift} bytes, directory blocks 2^{directory_shift} times larger"
+            )));
+        }
+        let block_size = 1 << shift;
+        let meta = u64::from(u32_at(superblock, 40).ok_or_else(short)?);
+        let root = u16_at(superblock, 14).ok_or_else(short)?.into();
+        Ok(Self { block_size, inodes_at: meta.saturating_mul(block_size), root })
+    }
+
+    pub(super) async fn inode(&self, device: &dyn ReadAt, number: u64) -> Result<Inode> {
+        let at = self.inodes_at.saturating_add(number.saturating_mul(COMPACT));
+        let compact = read(device, at..at.saturating_add(COMPACT)).await?;
+        let short = || Error::broken("EROFS inode", at, "it is too short");
+        let format = u16_at(&compact, 0).ok_or_else(short)?;
+        let (inode, size) = if format & 1 == 0 {
+            let size = u32_at(&compact, 8).ok_or_else(short)?;
+            (compact, size.into())
+        } else {
+            let extended = read(device, at..at.saturating_add(EXTENDED)).await?;
+            let size = u64_at(&extended, 8).ok_or_else(short)?;
+            (extended, size)
+        };
+        // Attributes follow the inode: none, or a header of 12 bytes and 4 for each further count.
+        let xattrs = match u64::from(u16_at(&inode, 2).ok_or_else(short)?) {
+            0 => 0,
+            count => count.saturating_sub(1).saturating_mul(4).saturating_add(12),
+        };
+        let mode = u16_at(&inode, 4).ok_or_else(short)?;
+        let union = u32_at(&inode, 16).ok_or_else(short)?;
+        let place =
+            Place { at, end: at.saturating_add(inode.len() as u64).saturating_add(xattrs), union, size };
+
+        let kind = Kind::of_mode(mode);
+        let stored = match format >> 1 & 7 {
+            _ if kind == Kind::Special => Some(Vec::new()),
+            0 => Some(self.flat(device, &place, false)?),
+            2 => Some(self.flat(device, &place, true)?),
+            4 => self.chunks(device, &place).await?,
+            _ => None,
+        };
+        Ok(Inode { kind, stored })
+    }
+
+    /// Consecutive blocks; if `tail_inline`, the last one is behind the inode instead.
+    fn flat(&self, device: &dyn ReadAt, place: &Place, tail_inline: bool) -> Result<Vec<Range<u64>>> {
+        let broken = |why: String| Error::broken("EROFS inode", place.at, why);
+        let start = u64::from(place.union).saturating_mul(self.block_size);
+        let blocks = place.size.div_ceil(self.block_size);
+        let whole =
+            if tail_inline { blocks.saturating_sub(1).saturating_mul(self.block_size) } else { place.size };
+        let tail = place.size.saturating_sub(whole);
+        let ranges = [start..start.saturating_add(whole), place.end..place.end.saturating_add(tail)];
+        let in_block = place.end.checked_rem(self.block_size).unwrap_or_default();
+        if tail > 0 && in_block.saturating_add(tail) > self.block_size {
+            return Err(broken(format!("a tail of {tail} bytes at {} crosses a block", place.end)));
+        }
+        let ranges: Vec<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
+        if ranges.iter().any(|range| range.end > device.size()) {
+            return Err(broken(format!("{} bytes at block {}", place.size, place.union)));
+        }
+        Ok(ranges)
+    }
+
+    /// Chunks of some blocks each, named by a table behind the inode. None if one is on another device.
+    async fn chunks(&self, device: &dyn ReadAt, place: &Place) -> Result<Option<Vec<Range<u64>>>> {
+        let broken = |why: String| Error::broken("EROFS inode", place.at, why);
+        let chunk_shift = place.union & CHUNK_BITS;
+        let chunk_size = self.block_size.checked_shl(chunk_shift).filter(|size| size.trailing_zeros() < 48);
+        let chunk_size = chunk_size.ok_or_else(|| broken(format!("chunks of 2^{chunk_shift} blocks")))?;
+        let entry_size: u64 = if place.union & CHUNK_INDEXES != 0 { 8 } else { 4 };
+        let count = place.size.div_ceil(chunk_size);
+        if count > super::MOST_RANGES as u64 {
+            return Err(Error::Limit {
+                what: "chunks of a file",
+                value: count,
+                limit: super::MOST_RANGES as u64,
+            });
+        }
+        let table_at = place.end.next_multiple_of(entry_size);
+        let table = read(device, table_at..table_at.saturating_add(count.saturating_mul(entry_size))).await?;
+
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        let entries = table.chunks_exact(usize::try_from(entry_size).unwrap_or(1));
+        for (entry, offset) in entries.zip((0..).step_by(usize::try_from(chunk_size).unwrap_or(usize::MAX))) {
+            let block = u32_at(entry, entry.len().saturating_sub(4)).unwrap_or(HOLE);
+            if entry_size == 8 && u16_at(entry, 2) != Some(0) {
+                return Ok(None);
+            }
+            let len = chunk_size.min(place.size.saturating_sub(offset));
+            let start = u64::from(block).saturating_mul(self.block_size);
+            let end = start.saturating_add(len);
+            match ranges.last_mut() {
+                _ if block == HOLE => {}
+                _ if end > device.size() => return Err(broken(format!("a chunk at block {block}"))),
+                Some(last) if last.end == start => last.end = end,
+                _ => ranges.push(start..end),
+            }
+        }
+        Ok(Some(ranges))
+    }
+
+    pub(super) fn names<'a>(&self, content: &'a [u8]) -> Result<Vec<(&'a [u8], u64)>> {
+        let broken = |why: &str| Error::broken("EROFS directory", 0, why.to_owned());
+        let mut names = Vec::new();
+        for block in content.chunks(usize::try_from(self.block_size).unwrap_or(usize::MAX)) {
+            // The names stand behind the entries, so the first one says how many entries there are.
+            let first = u16_at(block, NAME_AT).map_or(0, usize::from);
+            let entries =
+                block.get(..first).filter(|_| first > 0).map(|entries| entries.as_chunks::<ENTRY_SIZE>().0);
+            let entries = entries.ok_or_else(|| broken("names outside their block"))?;
+            for (number, entry) in entries.iter().enumerate() {
+                let start = u16_at(entry, NAME_AT).map_or(0, usize::from);
+                let next = entries.get(number.saturating_add(1)).and_then(|next| u16_at(next, NAME_AT));
+                let end = next.map_or(block.len(), usize::from);
+                let name = block.get(start..end).ok_or_else(|| broken("names out of order"))?;
+                // The last name ends at a NUL or with the block.
+                let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+                names.push((name.get(..len).unwrap_or_default(), u64_at(entry, 0).unwrap_or_default()));
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// An inode and what its layout needs of it.
+struct Place {
+    /// Where the inode is, in bytes of the device.
+    at: u64,
+    /// Where it ends, with its attributes.
+    end: u64,
+    /// The first block, or the format of the chunks.
+    union: u32,
+    /// Of the file, in bytes.
+    size: u64,
+}
+
+// The kernel's fs/erofs/erofs_fs.h and its documentation of EROFS have these numbers.
+const MAGIC: u32 = 0xe0f5_e1e2;
+/// Features that say no more than that some files may be compressed, deduplicated, chunked or on
+/// further devices, or how attributes are named. Those above move inodes or widen block numbers.
+const KNOWN_FEATURES: u32 = 0x7f;
+const COMPACT: u64 = 32;
+const EXTENDED: u64 = 64;
+const CHUNK_BITS: u32 = 0x1f;
+const CHUNK_INDEXES: u32 = 0x20;
+/// The block of a chunk that has none.
+const HOLE: u32 = u32::MAX;
+const ENTRY_SIZE: usize = 12;
+/// The place of a name's offset in its entry.
+const NAME_AT: usize = 8;
