@@ -101,9 +101,7 @@ impl Erofs {
     /// Chunks of some blocks each, named by a table behind the inode. None if one is on another device.
     async fn chunks(&self, device: &dyn ReadAt, place: &Place) -> Result<Option<Vec<Range<u64>>>> {
         let broken = |why: String| Error::broken("EROFS inode", place.at, why);
-        let chunk_shift = place.union & CHUNK_BITS;
-        let chunk_size = self.block_size.checked_shl(chunk_shift).filter(|size| size.trailing_zeros() < 48);
-        let chunk_size = chunk_size.ok_or_else(|| broken(format!("chunks of 2^{chunk_shift} blocks")))?;
+        let chunk_size = self.block_size.saturating_mul(1 << (place.union & CHUNK_BITS));
         let entry_size: u64 = if place.union & CHUNK_INDEXES != 0 { 8 } else { 4 };
         let count = place.size.div_ceil(chunk_size);
         if count > super::MOST_RANGES as u64 {
@@ -185,3 +183,76 @@ const HOLE: u32 = u32::MAX;
 const ENTRY_SIZE: usize = 12;
 /// The place of a name's offset in its entry.
 const NAME_AT: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryBlob;
+    use futures::executor::block_on;
+
+    const BLOCKS: usize = 16;
+
+    /// A compact inode at the start of block 1 of a device of blocks of 4 KiB, with what follows it.
+    fn inode(layout: u16, size: u32, union: u32, behind: &[u8]) -> Result<Inode> {
+        let mut device = vec![0; BLOCKS * 4096];
+        device[4096..4098].copy_from_slice(&(layout << 1).to_le_bytes());
+        device[4100..4102].copy_from_slice(&0x81a4_u16.to_le_bytes());
+        device[4104..4108].copy_from_slice(&size.to_le_bytes());
+        device[4112..4116].copy_from_slice(&union.to_le_bytes());
+        device[4128..4128 + behind.len()].copy_from_slice(behind);
+        let erofs = Erofs { block_size: 4096, inodes_at: 4096, root: 0 };
+        block_on(erofs.inode(&MemoryBlob::new(device), 0))
+    }
+
+    fn is_broken(inode: Result<Inode>) -> bool {
+        matches!(inode, Err(Error::Broken { .. }))
+    }
+
+    #[test]
+    fn chunks_have_holes_and_join() {
+        let table: Vec<u8> = [3, 4, HOLE, 9].into_iter().flat_map(u32::to_le_bytes).collect();
+        let stored = inode(4, 3 * 4096 + 100, 0, &table).unwrap().stored.unwrap();
+        assert_eq!(stored, [3 * 4096..5 * 4096, 9 * 4096..9 * 4096 + 100]);
+        assert!(is_broken(inode(4, 2 * 4096, 0, &[3, 0, 0, 0, BLOCKS as u8, 0, 0, 0])), "outside");
+    }
+
+    #[test]
+    fn chunks_of_other_devices_are_not_followed() {
+        let on = |device: u8| inode(4, 4096, CHUNK_INDEXES, &[0, 0, device, 0, 3, 0, 0, 0]).unwrap().stored;
+        assert!(on(0).is_some());
+        assert!(on(1).is_none());
+    }
+
+    #[test]
+    fn tails_stay_in_their_block() {
+        assert_eq!(inode(2, 4100, 5, &[]).unwrap().stored.unwrap(), [5 * 4096..6 * 4096, 4128..4132]);
+        assert!(is_broken(inode(2, 4065, 5, &[])));
+        assert!(is_broken(inode(0, 4097, BLOCKS as u32 - 1, &[])));
+    }
+
+    #[test]
+    fn compressed_files_are_not_followed() {
+        assert!(inode(1, 4096, 5, &[]).unwrap().stored.is_none());
+        assert!(inode(3, 4096, 5, &[]).unwrap().stored.is_none());
+    }
+
+    #[test]
+    fn directories_that_cannot_be_are_broken() {
+        let erofs = Erofs { block_size: 4096, inodes_at: 0, root: 0 };
+        let entry = |nid: u8, name_at: u16| {
+            let [low, high] = name_at.to_le_bytes();
+            [nid, 0, 0, 0, 0, 0, 0, 0, low, high, 0, 0]
+        };
+        let block = |entries: &[[u8; 12]], names: &[u8]| [entries.as_flattened(), names].concat();
+        let sound = block(&[entry(1, 24), entry(2, 25)], b"abc\0\0");
+        assert_eq!(erofs.names(&sound).unwrap(), [(&b"a"[..], 1), (&b"bc"[..], 2)]);
+        for (broken, why) in [
+            (block(&[entry(1, 0)], b"a"), "no entries"),
+            (block(&[entry(1, 200)], b"a"), "more entries than bytes"),
+            (block(&[entry(1, 24), entry(2, 23)], b"ab"), "names that go back"),
+            (block(&[entry(1, 24), entry(2, 99)], b"ab"), "a name behind the block"),
+        ] {
+            assert!(matches!(erofs.names(&broken), Err(Error::Broken { .. })), "{why}");
+        }
+    }
+}

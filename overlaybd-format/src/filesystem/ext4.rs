@@ -152,3 +152,107 @@ const FLAG_EXTENTS: u32 = 0x8_0000;
 const MAP_AT: usize = 0x28;
 /// Inode, length of the entry, length of the name, and type.
 const ENTRY_HEAD: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Warm;
+    use crate::filesystem::Filesystem;
+    use async_trait::async_trait;
+    use futures::executor::block_on;
+    use std::collections::BTreeMap;
+
+    /// A device of 2⁵⁶ bytes that is zero but for a few places.
+    #[derive(Debug)]
+    struct Vast(BTreeMap<u64, Vec<u8>>);
+
+    #[async_trait]
+    impl ReadAt for Vast {
+        fn size(&self) -> u64 {
+            1 << 56
+        }
+
+        async fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+            buf.fill(0);
+            if let Some(bytes) = self.0.get(&offset) {
+                buf.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
+            }
+            Ok(())
+        }
+
+        fn try_read_at(&self, _: &mut [u8], _: u64) -> Result<Warm> {
+            Ok(Warm::No)
+        }
+    }
+
+    fn record(len: usize, fields: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut record = vec![0; len];
+        for (at, bytes) in fields {
+            record[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        record
+    }
+
+    fn superblock() -> Vec<u8> {
+        record(
+            1024,
+            &[
+                (0x0, &100_u32.to_le_bytes()),
+                (0x18, &[2]),
+                (0x28, &50_u32.to_le_bytes()),
+                (0x38, &MAGIC.to_le_bytes()),
+                (0x4c, &[1]),
+                (0x58, &[0, 1]),
+                (0x60, &[0xc0]),
+                (0xfe, &[64]),
+            ],
+        )
+    }
+
+    #[test]
+    fn block_numbers_have_all_their_bits() {
+        let map = record(60, &[(0, &[0x0a, 0xf3, 1]), (16, &[3]), (18, &[5, 0, 7])]);
+        let inode = record(
+            128,
+            &[(0, &[0, 0x80]), (4, &[1, 0x30]), (0x20, &FLAG_EXTENTS.to_le_bytes()), (MAP_AT, &map)],
+        );
+        let descriptor = record(64, &[(0x8, &[9]), (0x28, &[1])]);
+        let table = (1 << 32 | 9) * 4096;
+        let device = Vast(BTreeMap::from([
+            (1024, superblock()),
+            (4096 + 64, descriptor),
+            // The twentieth inode of the second group.
+            (table + 19 * 256, inode),
+        ]));
+        let filesystem = block_on(Filesystem::open(&device)).unwrap();
+        let inode = block_on(filesystem.inode(&device, 70)).unwrap();
+        let start = (5 << 32 | 7) * 4096;
+        assert_eq!(inode.kind, Kind::File);
+        assert_eq!(inode.stored.unwrap().first(), Some(&(start..start + 3 * 4096)));
+    }
+
+    #[test]
+    fn geometry_that_cannot_be_is_refused() {
+        for (at, bytes) in [(0x18, [7, 0]), (0x18, [60, 0]), (0x28, [0, 0]), (0x58, [64, 0]), (0xfe, [8, 0])]
+        {
+            let mut superblock = superblock();
+            superblock[at..at + 2].copy_from_slice(&bytes);
+            assert!(matches!(Ext4::decode(&superblock), Err(Error::Broken { .. })), "{at:#x}");
+        }
+        let mut superblock = superblock();
+        superblock[0x60] |= 0x10;
+        assert!(matches!(Ext4::decode(&superblock), Err(Error::Unsupported { .. })));
+    }
+
+    #[test]
+    fn entries_that_do_not_fit_are_broken() {
+        let ext4 = Ext4::decode(&superblock()).unwrap();
+        let entry = |len: u16, name_len: u8| {
+            record(4096, &[(0, &[12]), (4, &len.to_le_bytes()), (6, &[name_len]), (8, b"name")])
+        };
+        assert_eq!(ext4.names(&entry(4096, 4)).unwrap(), [(&b"name"[..], 12)]);
+        for (len, name_len) in [(4097, 4), (7, 0), (0, 0), (12, 5), (8, 1)] {
+            assert!(matches!(ext4.names(&entry(len, name_len)), Err(Error::Broken { .. })), "{len}");
+        }
+    }
+}
