@@ -13,10 +13,67 @@
 //! * Read a device: [`Image::open`] over [`LayerBlob`]s; any [`ReadAt`] can be the blob.
 //! * Write a layer: [`LayerWriter`].
 //! * Know what to fetch first: [`trace`] and [`FileList`].
-//! * Look inside: [`Layer`], [`Content`], [`Index`], [`lsmt`] and [`zfile`].
+//! * Look inside: [`Layer`], [`Content`], [`Index`], [`lsmt`], [`zfile`] and [`tar`].
 //!
 //! Layers are hostile input: every structure is checked against its file and [`Limits`] before it
 //! is used, and bytes that the format protects are checked before they are returned.
+//!
+//! # Without a runtime
+//!
+//! The futures of this crate need no runtime: over blobs that are at hand they are ready at once, and any
+//! executor drives the others. A VMM that does its own reads needs no future either. What a read is for is
+//! decoded from bytes, and says which bytes to read next:
+//!
+//! ```
+//! # use std::io::Cursor;
+//! # use overlaybd_format::{Compression, LayerOptions, LayerWriter};
+//! use std::ops::Range;
+//! use overlaybd_format::{Index, Limits, Result, lsmt, tar, zfile};
+//!
+//! # let options = LayerOptions::new(1 << 20).with_compression(Some(Compression::default())).with_tar(true);
+//! # let mut writer = LayerWriter::new(Cursor::new(Vec::new()), options)?;
+//! # writer.write(8192, &[7; 1024])?;
+//! # let blob = writer.finish()?.into_inner();
+//! let limits = Limits::default();
+//! let read = |range: Range<u64>| &blob[range.start as usize..range.end as usize];
+//!
+//! // The tar around the ZFile.
+//! let size = blob.len() as u64;
+//! let inside = tar::unwrap(read(0..size.min(tar::HEAD as u64)), size)?;
+//! let read = |range: Range<u64>| read(inside.start + range.start..inside.start + range.end);
+//!
+//! // The ZFile around the LSMT stream. One that is not compressed lacks this step.
+//! let size = inside.end - inside.start;
+//! let mut header = zfile::Header::decode_header(read(0..512))?;
+//! if !header.is_finished() {
+//!     let at = zfile::Header::trailer_range(size)?;
+//!     header = zfile::Header::decode_trailer(read(at.clone()), at.start)?;
+//! }
+//! let table = zfile::Blocks::table_range(&header, size, &limits)?;
+//! let blocks = zfile::Blocks::decode_table(&header, read(table))?;
+//! let read = |range: Range<u64>| -> Result<Vec<u8>> {
+//!     let mut content = vec![0; (range.end - range.start) as usize];
+//!     let stored = blocks.stored(range.clone())?;
+//!     blocks.decode(range.start, read(stored), &mut content)?;
+//!     Ok(content)
+//! };
+//!
+//! // The stream: its trailer says where the index is.
+//! let size = blocks.content_size();
+//! lsmt::Header::decode_header(&read(0..4096)?)?;
+//! let at = lsmt::Header::trailer_range(size)?;
+//! let trailer = lsmt::Header::decode_trailer(&read(at.clone())?, at.start)?;
+//! let segments = trailer.decode_index(&read(trailer.index_range(size, &limits)?)?)?;
+//!
+//! // The device: a stack has the segments of each of its layers here.
+//! let index = Index::merge(vec![segments], &limits)?;
+//! for segment in index.lookup(0..17).filter(|segment| !segment.is_zeroed()) {
+//!     assert_eq!((segment.layer(), segment.sectors()), (0, 16..17));
+//!     let at = segment.stored_at() * lsmt::SECTOR_SIZE;
+//!     assert_eq!(read(at..at + lsmt::SECTOR_SIZE)?, [7; 512]);
+//! }
+//! # Ok::<_, overlaybd_format::Error>(())
+//! ```
 #![warn(missing_docs)]
 #![cfg_attr(
     not(test),
@@ -39,7 +96,7 @@ pub mod lsmt;
 mod open;
 mod parallel;
 mod read_at;
-mod tar;
+pub mod tar;
 pub mod trace;
 pub mod zfile;
 

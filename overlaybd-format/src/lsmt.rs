@@ -23,4 +23,4 @@ pub use segment::{SECTOR_SIZE, Segment};
 pub use uuid::Uuid;
 
 pub(crate) use header::{BLOCK_SIZE, FLAG_DATA, FLAG_HEADER, FLAG_SEALED, USER_TAG_LEN};
-pub(crate) use segments::{ENTRY_SIZE, data_sectors, decode};
+pub(crate) use segments::ENTRY_SIZE;

@@ -63,19 +63,12 @@ fn parse_content(held: &Held, blob: &Arc<dyn ReadAt>, limits: &Limits) -> Attemp
     if !zfile::Header::detect(head) {
         return Ok(Content::new(Arc::clone(blob), unwrapped, None));
     }
-    let mut header = zfile::Header::decode(head, "ZFile header", 0)?;
+    let mut header = zfile::Header::decode_header(head)?;
     let size = unwrapped.end.saturating_sub(unwrapped.start);
     if !header.is_finished() {
-        let at = size
-            .checked_sub(zfile::HEADER_SIZE as u64)
-            .ok_or_else(|| Error::broken("ZFile", 0, "it is shorter than its header"))?;
+        let at = zfile::Header::trailer_range(size)?.start;
         let tail = held.get(unwrapped.start.saturating_add(at)..unwrapped.end)?;
-        let trailer = zfile::Header::decode(tail, "ZFile trailer", at)?;
-        if trailer.is_header() || !trailer.is_sealed() || !trailer.is_data() || !header.is_data() {
-            let why = format!("flags {:#x} behind a header with flags {:#x}", trailer.flags, header.flags);
-            return Err(Error::broken("ZFile trailer", at, why).into());
-        }
-        header = trailer;
+        header = zfile::Header::decode_trailer(tail, at)?;
     }
     let table = JumpTable::stored_at(&header, size, limits)?;
     let table = unwrapped.start.saturating_add(table.start)..unwrapped.start.saturating_add(table.end);
@@ -89,44 +82,14 @@ fn parse_content(held: &Held, blob: &Arc<dyn ReadAt>, limits: &Limits) -> Attemp
 fn parse_layer(held: &Held, blob: &Arc<dyn ReadAt>, limits: &Limits) -> Attempt<Parts> {
     let content = parse_content(held, blob, limits)?;
     let size = content.size();
-    let trailer_at =
-        size.checked_sub(lsmt::BLOCK_SIZE as u64).filter(|&at| at >= lsmt::BLOCK_SIZE as u64).ok_or_else(
-            || Error::broken("LSMT layer", 0, format!("{size} bytes cannot hold header and trailer")),
-        )?;
-
-    let ends = [content.stored(0..lsmt::BLOCK_SIZE as u64)?, content.stored(trailer_at..size)?];
+    let trailer_at = lsmt::Header::trailer_range(size)?;
+    let ends = [content.stored(0..lsmt::BLOCK_SIZE as u64)?, content.stored(trailer_at.clone())?];
     held.require(&ends, INDEX_GUESS)?;
-    let header =
-        lsmt::Header::decode(&held.extract(&content, 0..lsmt::BLOCK_SIZE as u64)?, "LSMT header", 0)?;
-    if !header.is_header() || !header.is_data() {
-        return Err(Error::broken("LSMT header", 0, format!("flags {:#x}", header.flags)).into());
-    }
+    lsmt::Header::decode_header(&held.extract(&content, 0..lsmt::BLOCK_SIZE as u64)?)?;
     let trailer =
-        lsmt::Header::decode(&held.extract(&content, trailer_at..size)?, "LSMT trailer", trailer_at)?;
-    if trailer.is_header() || !trailer.is_data() || !trailer.is_sealed() {
-        return Err(Error::broken("LSMT trailer", trailer_at, format!("flags {:#x}", trailer.flags)).into());
-    }
-    if !trailer.virtual_size.is_multiple_of(lsmt::SECTOR_SIZE) {
-        let why = format!("a virtual size of {} bytes, no multiple of a sector", trailer.virtual_size);
-        return Err(Error::broken("LSMT trailer", trailer_at, why).into());
-    }
-
-    let lsmt::Header { index_offset, index_entries, .. } = trailer;
-    if index_entries > limits.layer_segments {
-        let (value, limit) = (index_entries, limits.layer_segments);
-        return Err(Error::Limit { what: "index entries of a layer", value, limit }.into());
-    }
-    let index = index_entries
-        .checked_mul(lsmt::ENTRY_SIZE as u64)
-        .and_then(|len| index_offset.checked_add(len))
-        .filter(|&end| end <= trailer_at && trailer_at.saturating_sub(end) < INDEX_PADDING)
-        .map(|end| index_offset..end)
-        .ok_or_else(|| {
-            let why = format!("an index of {index_entries} entries at {index_offset}");
-            Error::broken("LSMT trailer", trailer_at, why)
-        })?;
-    let entries = held.extract(&content, index)?;
-    let segments = lsmt::decode(&entries, index_offset, lsmt::data_sectors(index_offset))?;
+        lsmt::Header::decode_trailer(&held.extract(&content, trailer_at.clone())?, trailer_at.start)?;
+    let entries = held.extract(&content, trailer.index_range(size, limits)?)?;
+    let segments = trailer.decode_index(&entries)?;
     Ok((content, trailer, segments))
 }
 
@@ -143,8 +106,5 @@ fn last_blocks(block_size: u32) -> u64 {
     INDEX_GUESS.saturating_add(stored.saturating_mul(2))
 }
 
-/// No writer leaves this many bytes between index and trailer; a wider gap means that the trailer
-/// has lost entries.
-const INDEX_PADDING: u64 = 4096;
 /// Bytes read ahead of a trailer, where the index is: that of four thousand segments.
 const INDEX_GUESS: u64 = 64 << 10;

@@ -25,7 +25,7 @@ pub(crate) use writer::{CONTENT_AT, FOOTER_SIZE, pax_headers};
 ///
 /// [`Error::Broken`] if the wrapper promises more bytes than there are or its numbers are no numbers;
 /// [`Error::Unsupported`] for another kind of first entry.
-pub(crate) fn unwrap(head: &[u8], size: u64) -> Result<Range<u64>> {
+pub fn unwrap(head: &[u8], size: u64) -> Result<Range<u64>> {
     let Some(first) = head.first_chunk::<BLOCK>().filter(|block| is_header(block)) else {
         return Ok(0..size);
     };
@@ -41,7 +41,7 @@ pub(crate) fn unwrap(head: &[u8], size: u64) -> Result<Range<u64>> {
 }
 
 /// Bytes of a blob that [`unwrap`] looks at.
-pub(crate) const HEAD: usize = BLOCK * 3;
+pub const HEAD: usize = BLOCK * 3;
 
 fn pax(head: &[u8], first: &[u8; BLOCK]) -> Result<(u64, u64)> {
     let record_len = size_field(first)?;

@@ -12,6 +12,7 @@
 //! stored length of each. Blocks may carry a CRC of their compressed bytes, which is checked before
 //! they are decoded.
 
+mod blocks;
 mod checksum;
 mod codec;
 mod header;
@@ -21,6 +22,7 @@ mod layout;
 mod lz4_prefix;
 pub(crate) mod writer;
 
+pub use blocks::Blocks;
 pub use header::{Algorithm, Header};
 
 pub(crate) use checksum::raw_crc32c;

@@ -1,6 +1,9 @@
 //! The record at both ends of an LSMT stream.
 
+use std::ops::Range;
+
 use crate::fields::Fields;
+use crate::lsmt::segment::SECTOR_SIZE;
 use crate::lsmt::uuid::{self, Uuid};
 use crate::{Error, Result};
 
@@ -45,6 +48,50 @@ impl Header {
             return Err(broken("it does not start with the LSMT magic"));
         }
         Self::fields(bytes).ok_or_else(|| broken("it is shorter than 4096 bytes"))
+    }
+
+    /// Decodes the record at the front of a stream, which is the first 4096 bytes of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), and [`Error::Broken`] if it is not the header of a data file.
+    pub fn decode_header(bytes: &[u8]) -> Result<Self> {
+        let header = Self::decode(bytes, "LSMT header", 0)?;
+        if !header.is_header() || !header.is_data() {
+            return Err(Error::broken("LSMT header", 0, format!("flags {:#x}", header.flags)));
+        }
+        Ok(header)
+    }
+
+    /// Where the trailer of a stream of `size` bytes is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`] if the stream cannot hold header and trailer.
+    pub fn trailer_range(size: u64) -> Result<Range<u64>> {
+        let record = BLOCK_SIZE as u64;
+        match size.checked_sub(record) {
+            Some(at) if at >= record => Ok(at..size),
+            _ => Err(Error::broken("LSMT stream", 0, format!("{size} bytes cannot hold header and trailer"))),
+        }
+    }
+
+    /// Decodes the record at the end of a sealed stream, which is the 4096 bytes from byte `at` on.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), and [`Error::Broken`] if it is not the trailer of a sealed data file
+    /// or has a size that is no multiple of a sector.
+    pub fn decode_trailer(bytes: &[u8], at: u64) -> Result<Self> {
+        let trailer = Self::decode(bytes, "LSMT trailer", at)?;
+        if trailer.is_header() || !trailer.is_data() || !trailer.is_sealed() {
+            return Err(Error::broken("LSMT trailer", at, format!("flags {:#x}", trailer.flags)));
+        }
+        if !trailer.virtual_size.is_multiple_of(SECTOR_SIZE) {
+            let why = format!("a virtual size of {} bytes, no multiple of a sector", trailer.virtual_size);
+            return Err(Error::broken("LSMT trailer", at, why));
+        }
+        Ok(trailer)
     }
 
     /// Whether `bytes` start like an LSMT stream.

@@ -2,8 +2,46 @@
 
 use std::ops::Range;
 
+use crate::lsmt::header::{BLOCK_SIZE, Header};
 use crate::lsmt::segment::{SECTOR_SIZE, Segment};
-use crate::{Error, Result};
+use crate::{Error, Limits, Result};
+
+impl Header {
+    /// Where the index is, by a trailer of a stream of `size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`] if it does not lie between header and trailer or leaves a gap before the latter;
+    /// [`Error::Limit`].
+    pub fn index_range(&self, size: u64, limits: &Limits) -> Result<Range<u64>> {
+        let Self { index_offset, index_entries, .. } = *self;
+        if index_entries > limits.layer_segments {
+            let (value, limit) = (index_entries, limits.layer_segments);
+            return Err(Error::Limit { what: "index entries of a layer", value, limit });
+        }
+        let trailer_at = size.saturating_sub(BLOCK_SIZE as u64);
+        let end = index_entries.checked_mul(ENTRY_SIZE as u64).and_then(|len| index_offset.checked_add(len));
+        match end {
+            Some(end) if end <= trailer_at && trailer_at.saturating_sub(end) < INDEX_PADDING => {
+                Ok(index_offset..end)
+            }
+            _ => {
+                let why = format!("an index of {index_entries} entries at {index_offset}");
+                Err(Error::broken("LSMT trailer", trailer_at, why))
+            }
+        }
+    }
+
+    /// Decodes the index from its bytes, those of [`index_range`](Self::index_range), by a trailer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`] naming the entry that breaks a rule: entries ascend without overlap, none is
+    /// empty, and each points between header and index.
+    pub fn decode_index(&self, bytes: &[u8]) -> Result<Vec<Segment>> {
+        decode(bytes, self.index_offset, data_sectors(self.index_offset))
+    }
+}
 
 /// Decodes the entries in `bytes`, which stand at byte `at` of the stream, and checks what a reader
 /// relies on: ascending order without overlap, no empty segment, and every mapping inside `data`, the
@@ -12,7 +50,7 @@ use crate::{Error, Result};
 /// # Errors
 ///
 /// [`Error::Broken`] naming the entry that breaks a rule.
-pub(crate) fn decode(bytes: &[u8], at: u64, data: Range<u64>) -> Result<Vec<Segment>> {
+fn decode(bytes: &[u8], at: u64, data: Range<u64>) -> Result<Vec<Segment>> {
     let mut segments: Vec<Segment> = Vec::with_capacity(bytes.len() / ENTRY_SIZE);
     let mut free_from = 0;
     for (number, entry) in bytes.as_chunks::<ENTRY_SIZE>().0.iter().enumerate() {
@@ -55,16 +93,20 @@ fn fault(segment: Segment, free_from: u64, data: &Range<u64>) -> Option<&'static
     }
 }
 
+/// No writer leaves this many bytes between index and trailer; a wider gap means that the trailer
+/// has lost entries.
+const INDEX_PADDING: u64 = 4096;
+
 /// Bytes of an index entry.
 pub(crate) const ENTRY_SIZE: usize = 16;
 
 /// The sectors of a stream that may hold data, if its index starts at byte `index_offset`.
-pub(crate) const fn data_sectors(index_offset: u64) -> Range<u64> {
+const fn data_sectors(index_offset: u64) -> Range<u64> {
     FIRST_DATA_SECTOR..index_offset / SECTOR_SIZE
 }
 
 /// The sector after the header.
-pub(crate) const FIRST_DATA_SECTOR: u64 = 8;
+const FIRST_DATA_SECTOR: u64 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! The record at both ends of a ZFile.
 
+use std::ops::Range;
+
 use crate::fields::Fields;
 use crate::zfile::checksum::raw_crc32c;
 use crate::{Error, Result};
@@ -99,6 +101,43 @@ impl Header {
             dictionary_size: raw.dictionary_size,
             block_crcs: raw.block_crcs != 0,
         })
+    }
+
+    /// Decodes the record at the front of a ZFile, which is its first 512 bytes. Unless it
+    /// [is finished](Self::is_finished), the sizes are in the trailer only.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), and [`Error::Broken`] if it is not the header of a data file.
+    pub fn decode_header(bytes: &[u8]) -> Result<Self> {
+        let header = Self::decode(bytes, "ZFile header", 0)?;
+        if !header.is_header() || !header.is_data() && !header.is_finished() {
+            return Err(Error::broken("ZFile header", 0, format!("flags {:#x}", header.flags)));
+        }
+        Ok(header)
+    }
+
+    /// Where the trailer of a ZFile of `size` bytes is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`] if the file cannot hold one.
+    pub fn trailer_range(size: u64) -> Result<Range<u64>> {
+        let at = size.checked_sub(BLOCK_SIZE as u64);
+        at.map(|at| at..size).ok_or_else(|| Error::broken("ZFile", 0, "it is shorter than its header"))
+    }
+
+    /// Decodes the record at the end of a ZFile, which is the 512 bytes from byte `at` on.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), and [`Error::Broken`] if it is not the trailer of a sealed data file.
+    pub fn decode_trailer(bytes: &[u8], at: u64) -> Result<Self> {
+        let trailer = Self::decode(bytes, "ZFile trailer", at)?;
+        if trailer.is_header() || !trailer.is_data() || !trailer.is_sealed() {
+            return Err(Error::broken("ZFile trailer", at, format!("flags {:#x}", trailer.flags)));
+        }
+        Ok(trailer)
     }
 
     /// Whether `bytes` start like a ZFile header. A match with a wrong digest is still a ZFile, a
@@ -234,7 +273,7 @@ pub(crate) const FLAG_DIGEST: u32 = 1 << 4;
 
 const MAGIC: [u8; 24] = *b"ZFile\x00\x01\x00tuji.yyf@Alibaba";
 const USED_SIZE: u32 = 96;
-const DIGEST_AT: std::ops::Range<usize> = 28..32;
+const DIGEST_AT: Range<usize> = 28..32;
 const FLAGS_AT: std::ops::RangeFrom<usize> = 32..;
 
 #[cfg(test)]
