@@ -2,7 +2,7 @@
 
 use futures::executor::block_on;
 use overlaybd_format::trace::{Op, Record, Trace};
-use overlaybd_format::{Image, LayerBlob, Limits, ReadAt};
+use overlaybd_format::{Content, Image, LayerBlob, Limits, MemoryBlob, ReadAt};
 use serde::Deserialize;
 
 use crate::golden::{Case, manifest};
@@ -108,6 +108,22 @@ fn a_replay_names_every_stored_byte_once_and_in_order() {
             }
         }
     }
+}
+
+#[test]
+fn the_trace_of_an_acceleration_layer_is_its_content() {
+    let file = Case::open("trace").bytes("trace");
+    let mut header = tar::Header::new_ustar();
+    header.set_size(file.len() as u64);
+    header.set_mode(0o444);
+    let mut layer = tar::Builder::new(Vec::new());
+    layer.append_data(&mut header, "trace", file.as_ref()).unwrap();
+    let layer = MemoryBlob::new(layer.into_inner().unwrap());
+
+    let content = block_on(Content::open(layer, &Limits::default())).unwrap();
+    let mut bytes = vec![0; content.size() as usize];
+    block_on(content.read_at(&mut bytes, 0)).unwrap();
+    assert!(content.has_tar() && bytes == file);
 }
 
 #[test]
