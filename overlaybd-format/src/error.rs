@@ -82,10 +82,26 @@ pub enum Error {
         why: &'static str,
     },
 
+    /// What cannot be changed was to be changed.
+    #[error("{what} cannot be changed")]
+    ReadOnly {
+        /// What it is, such as `"a sealed layer"`.
+        what: &'static str,
+    },
+
+    /// An operation on a layer or device that its present state does not admit.
+    #[error("cannot {operation}: {why}")]
+    Refused {
+        /// The operation.
+        operation: &'static str,
+        /// What is in its way.
+        why: &'static str,
+    },
+
     /// The storage below failed.
     #[error("{op} {len} bytes at {offset}: {source}")]
     Io {
-        /// `"reading"` or `"writing"`.
+        /// `"reading"`, `"writing"`, `"syncing"` and so on.
         op: &'static str,
         /// First byte of the transfer.
         offset: u64,
@@ -142,7 +158,10 @@ impl From<Error> for io::Error {
         let kind = match error.root() {
             Error::Broken { .. } | Error::Checksum { .. } | Error::Limit { .. } => io::ErrorKind::InvalidData,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
-            Error::OutOfBounds { .. } | Error::InvalidWrite { .. } => io::ErrorKind::InvalidInput,
+            Error::OutOfBounds { .. } | Error::InvalidWrite { .. } | Error::Refused { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+            Error::ReadOnly { .. } => io::ErrorKind::ReadOnlyFilesystem,
             Error::Io { source, .. } => source.kind(),
             Error::InBlob { .. } => io::ErrorKind::Other,
         };

@@ -67,6 +67,16 @@ impl Layer {
         }
     }
 
+    /// A layer that was not read from a blob.
+    pub(crate) fn assemble(
+        name: Arc<str>,
+        content: Content,
+        trailer: lsmt::Header,
+        segments: Vec<Segment>,
+    ) -> Self {
+        Self { name, content, trailer, segments }
+    }
+
     /// The name given to the blob.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -96,8 +96,11 @@ pub mod lsmt;
 mod open;
 mod parallel;
 mod read_at;
+mod read_write_at;
 pub mod tar;
 pub mod trace;
+pub mod upper;
+mod writable_image;
 pub mod zfile;
 
 #[cfg(feature = "conformance")]
@@ -116,6 +119,9 @@ pub use limits::Limits;
 pub use lsmt::{Segment, Uuid};
 pub use parallel::try_read_parallel;
 pub use read_at::{ReadAt, Warm, check_bounds};
+pub use read_write_at::{ReadOnly, ReadWriteAt};
+pub use upper::{AppendOnly, FileStorage, Sparse, Storage, Upper, UpperOptions};
+pub use writable_image::WritableImage;
 pub use zfile::Algorithm;
 pub use zfile::writer::Compression;
 

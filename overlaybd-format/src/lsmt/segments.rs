@@ -74,7 +74,8 @@ fn decode(bytes: &[u8], at: u64, data: Range<u64>) -> Result<Vec<Segment>> {
     Ok(segments)
 }
 
-fn fault(segment: Segment, free_from: u64, data: &Range<u64>) -> Option<&'static str> {
+/// Why `segment` cannot be an entry of an index whose entries before it end at `free_from`.
+pub(crate) fn fault(segment: Segment, free_from: u64, data: &Range<u64>) -> Option<&'static str> {
     let stored_at = segment.stored_at();
     let stored_end = stored_at.saturating_add(segment.len());
     let inside = if segment.is_zeroed() {
@@ -106,7 +107,7 @@ const fn data_sectors(index_offset: u64) -> Range<u64> {
 }
 
 /// The sector after the header.
-const FIRST_DATA_SECTOR: u64 = 8;
+pub(crate) const FIRST_DATA_SECTOR: u64 = 8;
 
 #[cfg(test)]
 mod tests {

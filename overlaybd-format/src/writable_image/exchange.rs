@@ -1,0 +1,136 @@
+//! Exchanging a part of the stack while the device is in use.
+
+use std::io;
+use std::sync::Arc;
+
+use super::WritableImage;
+use super::stack::bytes_of;
+use crate::upper::{exclusive, lock, sectors_of};
+use crate::{Error, Image, ReadAt, ReadWriteAt, Result, Storage, Upper};
+
+impl WritableImage {
+    /// Makes the present state one that no longer changes: the upper layer is sealed in place and
+    /// becomes the topmost lower, and `next`, which is empty, takes the writes from now on.
+    ///
+    /// `publish` makes the new stack the one that will be opened after a crash, durably – it
+    /// replaces a configuration file by one that names the data file of the old upper as the last
+    /// lower, and `next` as the upper. It runs when the old upper is sealed and before anything can be
+    /// written to `next`, so no write that was acknowledged is ever in a layer that nothing names. If
+    /// it fails, the device goes on with the old upper. It must not write to the device. If there is a crash before it has done its
+    /// work, the old configuration names a sealed upper:
+    /// [`AppendOnly::unseal`](crate::AppendOnly::unseal) opens it.
+    ///
+    /// If `next` has a size, it becomes that of the device.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if `next` is not empty; [`Error::Io`] from the layers or from `publish`.
+    pub fn snapshot(&self, next: impl Into<Upper>, publish: impl FnOnce() -> io::Result<()>) -> Result<()> {
+        let next = next.into();
+        if !next.segments().is_empty() {
+            let why = "the layer to go on with is not empty";
+            return Err(Error::Refused { operation: "take a snapshot", why });
+        }
+        let _exchange = lock(&self.exchange);
+        let _gate = exclusive(&self.gate);
+        let stack = self.stack();
+        let with_next = stack.with_upper_on_top(next);
+        with_next.adopt()?;
+        stack.upper().seal()?;
+        if let Err(error) = publish() {
+            stack.upper().open_again()?;
+            return Err(published(error));
+        }
+        self.replace(with_next);
+        Ok(())
+    }
+
+    /// Puts `lowers` in the place of everything below the upper layer, sealed uppers of snapshots
+    /// included.
+    ///
+    /// The new lowers must read as the old ones do – they are their compressed, merged or downloaded
+    /// form. That is not checked, except for the size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if `lowers` have less than the device and the present lowers have.
+    pub fn restack(&self, lowers: Image) -> Result<()> {
+        let _exchange = lock(&self.exchange);
+        let _gate = exclusive(&self.gate);
+        let stack = self.stack();
+        if lowers.size() < stack.size().min(stack.size_below()) {
+            let why = "the new ones are smaller than those they replace";
+            return Err(Error::Refused { operation: "exchange the lower layers", why });
+        }
+        let stack = stack.with_image(Arc::new(lowers));
+        stack.adopt()?;
+        self.replace(stack);
+        Ok(())
+    }
+
+    /// Makes the device `size` bytes large, durably. What is cut off is discarded, so that it reads as
+    /// zeros when the device grows again; what is gained reads as zeros or as lower layers have it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidWrite`] for a size that is no multiple of 512, [`Error::Io`].
+    pub async fn resize(&self, size: u64) -> Result<()> {
+        sectors_of(0, size)?;
+        let before = self.size();
+        if size < before {
+            let sectors = sectors_of(size, before.saturating_sub(size))?;
+            let stored = self.stack().whole().stored(sectors);
+            for sectors in stored {
+                let len = sectors.end.saturating_sub(sectors.start);
+                self.discard(bytes_of(sectors.start), bytes_of(len)).await?;
+            }
+            self.flush()?;
+        }
+        let _exchange = lock(&self.exchange);
+        let _gate = exclusive(&self.gate);
+        self.stack().upper().set_virtual_size(size)
+    }
+
+    /// Rewrites an append-only upper layer without its garbage into two empty files, and goes on with
+    /// those. Returns how many bytes smaller the data file is.
+    ///
+    /// `publish` makes the new files the ones that will be opened after a crash, as in
+    /// [`snapshot`](Self::snapshot). Both change at once there: the data of one layer with the index
+    /// of the other would be wrong. If it fails, the device goes on with the old files.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] for a sparse upper layer, which has no garbage, and if a file is not empty;
+    /// [`Error::Io`] from the layers or from `publish`.
+    pub fn compact(
+        &self,
+        data: impl Storage + 'static,
+        index: impl Storage + 'static,
+        publish: impl FnOnce() -> io::Result<()>,
+    ) -> Result<u64> {
+        let _exchange = lock(&self.exchange);
+        let stack = self.stack();
+        let Upper::AppendOnly(old) = stack.upper() else {
+            return Err(Error::Refused {
+                operation: "compact the layer",
+                why: "a sparse one has no garbage",
+            });
+        };
+        let (new, copied) = old.copy_live(data, index)?;
+        new.flush()?;
+
+        let _gate = exclusive(&self.gate);
+        new.take_over(old, copied)?;
+        new.flush()?;
+        publish().map_err(published)?;
+        let freed = old.extent().1.saturating_sub(new.extent().1);
+        let stack = stack.with_upper(new.into());
+        stack.adopt()?;
+        self.replace(stack);
+        Ok(freed)
+    }
+}
+
+fn published(source: io::Error) -> Error {
+    Error::Io { op: "publishing the stack", offset: 0, len: 0, source: Arc::new(source) }
+}
