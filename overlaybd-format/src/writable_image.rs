@@ -3,6 +3,7 @@
 mod exchange;
 mod stack;
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, RwLock};
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use crate::read_at::check_bounds;
 use crate::upper::{exclusive, sectors_of, shared};
 use crate::{Error, Image, ReadWriteAt, Result, Upper, Warm};
 
-use stack::Stack;
+use stack::{Stack, bytes_of};
 
 /// A device that can be read and written: what the upper layer has not got comes from the image
 /// below.
@@ -79,6 +80,18 @@ impl WritableImage {
         }
     }
 
+    async fn discard_sectors(&self, sectors: Range<u64>) -> Result<()> {
+        let (offset, len) = (bytes_of(sectors.start), bytes_of(sectors.end.saturating_sub(sectors.start)));
+        loop {
+            let stack = self.stack();
+            let below = stack.below(sectors.clone()).await?;
+            // A snapshot in between would have put the upper layer below.
+            if let Some(done) = self.change(&stack, |upper| upper.discard_over(offset, len, &below)) {
+                return done;
+            }
+        }
+    }
+
     fn stack(&self) -> Arc<Stack> {
         Arc::clone(&shared(&self.stack))
     }
@@ -118,7 +131,6 @@ impl ReadWriteAt for WritableImage {
             let stack = self.stack();
             check_bounds(stack.size(), offset, bytes.len())?;
             let edges = stack.edges(sectors.clone()).await?;
-            // A snapshot in between would have put the upper layer below.
             if let Some(done) = self.change(&stack, |upper| upper.write_over(offset, bytes, &edges)) {
                 return done;
             }
@@ -127,25 +139,15 @@ impl ReadWriteAt for WritableImage {
 
     async fn discard(&self, offset: u64, len: u64) -> Result<()> {
         let sectors = sectors_of(offset, len)?;
-        loop {
-            let stack = self.stack();
-            check_range(stack.size(), offset, len)?;
-            let below = stack.below(sectors.clone()).await?;
-            if let Some(done) = self.change(&stack, |upper| upper.discard_over(offset, len, &below)) {
-                return done;
-            }
+        let size = self.size();
+        if bytes_of(sectors.end) > size {
+            return Err(Error::OutOfBounds { offset, len, size });
         }
+        self.discard_sectors(sectors).await
     }
 
     fn flush(&self) -> Result<()> {
         let _gate = shared(&self.gate);
         self.stack().upper().flush()
-    }
-}
-
-fn check_range(size: u64, offset: u64, len: u64) -> Result<()> {
-    match offset.checked_add(len) {
-        Some(end) if end <= size => Ok(()),
-        _ => Err(Error::OutOfBounds { offset, len, size }),
     }
 }

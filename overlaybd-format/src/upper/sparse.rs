@@ -105,7 +105,8 @@ impl Sparse {
         on_sealed: impl FnOnce(&Arc<dyn Storage>, u64) -> Result<()>,
     ) -> Result<Self> {
         let header = FileHeader::open(Arc::clone(&data), Role::Sparse)?;
-        let device_end = FIRST_BYTE.saturating_add(header.record().virtual_size);
+        let virtual_size = header.record().virtual_size;
+        let device_end = FIRST_BYTE.saturating_add(virtual_size);
         if let Some(end) = seal::sealed_at(&data, header.record(), device_end)? {
             on_sealed(&data, end)?;
         }
@@ -114,13 +115,18 @@ impl Sparse {
             let why = format!("the file ends at {size}, its device at {device_end}");
             return Err(Error::broken("sparse layer", 0, why).in_blob(data.name()));
         }
+        let end = device_end.next_multiple_of(BLOCK);
+        if size > end && virtual_size != 0 {
+            // What an interrupted seal left, or a device that was larger: no data of this one.
+            data.set_length(end)?;
+        }
 
         let mut mappings = Mappings::default();
         let mut at = FIRST_BYTE;
         while let Some(run) = data.data_after(at)? {
             let sectors = run.start.saturating_sub(FIRST_BYTE) / SECTOR_SIZE
                 ..run.end.saturating_sub(FIRST_BYTE).div_ceil(SECTOR_SIZE);
-            map(&mut mappings, sectors, false);
+            map(&mut mappings, sectors);
             if mappings.len() as u64 > limits.merged_segments {
                 let (value, limit) = (mappings.len() as u64, limits.merged_segments);
                 let error = Error::Limit { what: "segments of a sparse layer", value, limit };
@@ -179,7 +185,8 @@ impl Sparse {
     pub fn seal(&self) -> Result<()> {
         lock(&self.state).seal()?;
         let sealed = self.flush().and_then(|()| {
-            let at = self.data.length()?.next_multiple_of(SECTOR_SIZE);
+            // A block of its own, so that no hole is filled before there is an index.
+            let at = self.data.length()?.next_multiple_of(BLOCK);
             let header = lock(&self.header).record().clone();
             let sealed = seal::seal(&self.data, &header, at, shared(&self.mappings).iter());
             sealed.map_err(|error| self.cut(at).err().unwrap_or(error))
@@ -224,8 +231,8 @@ impl Sparse {
         (header.record().uuid, header.record().parent_uuid)
     }
 
-    /// Resizes the device. A larger file is on the medium before the header tells of it, and a file
-    /// never shrinks: its end may have to say that lower layers are hidden.
+    /// Resizes the device. A larger file is on the medium before the header tells of it; a file that
+    /// is too large is cut when it is opened.
     pub(crate) fn set_virtual_size(&self, size: u64) -> Result<()> {
         let mut state = lock(&self.state);
         state.check()?;
@@ -264,11 +271,11 @@ fn check_holes(data: &Arc<dyn Storage>) -> Result<()> {
 }
 
 /// Maps `sectors` to their place in the file.
-fn map(mappings: &mut Mappings, sectors: Range<u64>, zeroed: bool) {
+fn map(mappings: &mut Mappings, sectors: Range<u64>) {
     let mut start = sectors.start;
     while start < sectors.end {
         let len = sectors.end.saturating_sub(start).min(MAX_LENGTH);
-        if let Some(segment) = Segment::new(start, len, start.saturating_add(FIRST_DATA_SECTOR), zeroed) {
+        if let Some(segment) = Segment::data(start, len, start.saturating_add(FIRST_DATA_SECTOR)) {
             mappings.insert(segment);
         }
         start = start.saturating_add(len);

@@ -14,14 +14,14 @@ use crate::{Error, Result};
 ///
 /// # Contract
 ///
-/// * **Exact or error.** A read fills the buffer, a write stores all bytes, or the call fails. What a
-///   failed write has changed within its range is unspecified.
+/// * **Exact or error.** A read fills the buffer, a write stores all bytes, or the call fails. After a
+///   write that failed, each sector of its range is as before or as written.
 /// * **Order.** Nothing but [`sync`](Self::sync) orders what reaches the medium: after a crash, a
 ///   sector of 512 bytes holds what it held at the last `sync` or anything written to it since.
-/// * **Holes.** A block of [`BLOCK`] bytes (aligned to it) that was never written, or was punched, is a hole: it reads
-///   as zeros and is not data to [`next_data`](Self::next_data), also after a crash. When the first
-///   write into a hole reaches the medium, it does so together with the rest of its block, as
-///   file systems that journal or copy on write see to.
+/// * **Holes.** A block of [`BLOCK`] bytes, aligned to it, that was never written or was punched is a
+///   hole: it reads as zeros and is no data to [`next_data`](Self::next_data). A write that fills a
+///   hole reaches the medium with all it has for that block or not at all, as file systems that
+///   journal or copy on write see to.
 /// * **Concurrent.** Calls may come from several threads. A byte that is read while it is written is
 ///   the old or the new one.
 ///

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use super::WritableImage;
-use super::stack::bytes_of;
 use crate::upper::{exclusive, lock, sectors_of};
 use crate::{Error, Image, ReadAt, ReadWriteAt, Result, Storage, Upper};
 
@@ -68,8 +67,8 @@ impl WritableImage {
         Ok(())
     }
 
-    /// Makes the device `size` bytes large, durably. What is cut off is discarded, so that it reads as
-    /// zeros when the device grows again; what is gained reads as zeros or as lower layers have it.
+    /// Makes the device `size` bytes large, durably, and flushes it on the way. What is cut off is
+    /// discarded; what is gained reads as zeros, whatever was there before or is in lower layers.
     ///
     /// # Errors
     ///
@@ -77,15 +76,13 @@ impl WritableImage {
     pub async fn resize(&self, size: u64) -> Result<()> {
         sectors_of(0, size)?;
         let before = self.size();
-        if size < before {
-            let sectors = sectors_of(size, before.saturating_sub(size))?;
-            let stored = self.stack().whole().stored(sectors);
-            for sectors in stored {
-                let len = sectors.end.saturating_sub(sectors.start);
-                self.discard(bytes_of(sectors.start), bytes_of(len)).await?;
-            }
-            self.flush()?;
+        let (start, end) = (size.min(before), size.max(before));
+        // Before the size tells of them, so that no crash shows them as they are.
+        let stored = self.stack().whole().stored(sectors_of(start, end.saturating_sub(start))?);
+        for sectors in stored {
+            self.discard_sectors(sectors).await?;
         }
+        self.flush()?;
         let _exchange = lock(&self.exchange);
         let _gate = exclusive(&self.gate);
         self.stack().upper().set_virtual_size(size)

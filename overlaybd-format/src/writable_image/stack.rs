@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 
 use crate::lsmt::SECTOR_SIZE;
 use crate::upper::{Below, Edges, Found};
-use crate::{Error, Image, ReadAt, Result, Upper, Warm};
+use crate::{Error, Image, ReadAt, Result, Segment, Upper, Warm};
 
 #[derive(Debug)]
 pub(super) struct Stack {
@@ -157,21 +157,20 @@ impl<'a> View<'a> {
         try_join_all(of_image).await.map(|_| ())
     }
 
-    /// The sectors within `sectors` that have stored bytes, in ascending order.
+    /// The sectors within `sectors` that have stored bytes, in ascending order: those beyond the size
+    /// of the image too, because they show when a larger layer is put on it.
     pub(super) fn stored(self, sectors: Range<u64>) -> Vec<Range<u64>> {
         let mut stored = Vec::new();
         let mut at = sectors.start;
         while at < sectors.end {
-            let (source, end) = self.find(at, sectors.end);
-            match source {
-                Source::Zeros => {}
-                Source::Upper(..) => stored.push(at..end),
-                Source::Image(image) => {
-                    let segments = image.index().lookup(at..end);
-                    stored.extend(
-                        segments.filter(|segment| !segment.is_zeroed()).map(|segment| segment.sectors()),
-                    );
+            let (found, end) = self.find_upper(at, sectors.end);
+            match (found, self.image) {
+                (Some((_, segment)), _) if !segment.is_zeroed() => stored.push(at..end),
+                (None, Some(image)) => {
+                    let segments = image.index().lookup(at..end).filter(|segment| !segment.is_zeroed());
+                    stored.extend(segments.map(|segment| segment.sectors()));
                 }
+                _ => {}
             }
             at = end;
         }
@@ -195,23 +194,30 @@ impl<'a> View<'a> {
     }
 
     /// Where sector `at` comes from, and up to which sector before `end` it is the same place.
-    fn find(self, at: u64, mut end: u64) -> (Source<'a>, u64) {
-        for upper in self.uppers.iter().rev() {
-            match upper.find(at, end) {
-                Found::Gap(gap_end) => end = gap_end,
-                Found::Mapped(segment) if segment.is_zeroed() => return (Source::Zeros, segment.end()),
-                Found::Mapped(segment) => {
-                    return (Source::Upper(upper, bytes_of(segment.stored_at())), segment.end());
-                }
+    fn find(self, at: u64, end: u64) -> (Source<'a>, u64) {
+        let (found, end) = self.find_upper(at, end);
+        match (found, self.image) {
+            (Some((upper, segment)), _) if !segment.is_zeroed() => {
+                (Source::Upper(upper, bytes_of(segment.stored_at())), end)
             }
-        }
-        match self.image {
             // The device may have grown beyond the layers below.
-            Some(image) if bytes_of(at) < image.size() => {
+            (None, Some(image)) if bytes_of(at) < image.size() => {
                 (Source::Image(image), end.min(image.size() / SECTOR_SIZE))
             }
             _ => (Source::Zeros, end),
         }
+    }
+
+    /// The topmost upper that maps sector `at`, if one does, and up to which sector before `end` that
+    /// is so.
+    fn find_upper(self, at: u64, mut end: u64) -> (Option<(&'a Upper, Segment)>, u64) {
+        for upper in self.uppers.iter().rev() {
+            match upper.find(at, end) {
+                Found::Gap(gap_end) => end = gap_end,
+                Found::Mapped(segment) => return (Some((&**upper, segment)), segment.end()),
+            }
+        }
+        (None, end)
     }
 }
 

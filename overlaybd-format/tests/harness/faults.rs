@@ -39,6 +39,7 @@ impl ReadAt for FlippedBlob {
 }
 
 /// Numbers that look random and are the same in every run (the SplitMix64 sequence).
+#[derive(Debug)]
 pub(crate) struct Random(u64);
 
 impl Random {

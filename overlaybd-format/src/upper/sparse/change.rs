@@ -84,7 +84,7 @@ impl Sparse {
         let front = if self.has_gap(whole.start..sectors.start) { whole.start } else { sectors.start };
         let back = if self.has_gap(sectors.end..whole.end) { whole.end } else { sectors.end };
         if (front..back) == sectors {
-            return self.store(state, sectors, bytes, false);
+            return self.store(state, sectors, bytes);
         }
         let mut widened = vec![0; bytes_in(&(front..back))];
         let (head, rest) = widened.split_at_mut(bytes_in(&(front..sectors.start)));
@@ -92,7 +92,7 @@ impl Sparse {
         self.fill(front..sectors.start, head, edges)?;
         middle.copy_from_slice(bytes);
         self.fill(sectors.end..back, tail, edges)?;
-        self.store(state, front..back, &widened, false)
+        self.store(state, front..back, &widened)
     }
 
     /// Fills `out` with what `sectors` read as, here or below.
@@ -123,7 +123,7 @@ impl Sparse {
         while at < blocks.end {
             let end = blocks.end.min(at.saturating_add(ZEROS as u64 / SECTOR_SIZE));
             let part = at..end;
-            self.store(state, part.clone(), zeros.get(..bytes_in(&part)).unwrap_or_default(), true)?;
+            self.store(state, part.clone(), zeros.get(..bytes_in(&part)).unwrap_or_default())?;
             at = end;
         }
         Ok(())
@@ -140,7 +140,7 @@ impl Sparse {
         Ok(())
     }
 
-    fn store(&self, state: &mut State, sectors: Range<u64>, bytes: &[u8], zeroed: bool) -> Result<()> {
+    fn store(&self, state: &mut State, sectors: Range<u64>, bytes: &[u8]) -> Result<()> {
         if let Err(error) = self.data.write(bytes, place(&sectors).start) {
             // Blocks that were holes may be there in part now. They must be holes again.
             return match self.restore_holes(whole_blocks(&sectors)) {
@@ -148,7 +148,7 @@ impl Sparse {
                 Err(_) => Err(state.fail(error)),
             };
         }
-        map(&mut exclusive(&self.mappings), sectors, zeroed);
+        map(&mut exclusive(&self.mappings), sectors);
         Ok(())
     }
 
