@@ -31,6 +31,7 @@
 //! | a discard | one entry | a hole, or zeros where a lower layer has data |
 //! | garbage | until compacted | none |
 //! | needs | any file system | one that keeps and reports holes of 4 KiB |
+#![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
 mod append_only;
 mod file;

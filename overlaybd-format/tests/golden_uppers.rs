@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use futures::executor::block_on;
 use overlaybd_format::{
-    AppendOnly, FileStorage, Image, LayerBlob, Limits, MemoryBlob, ReadWriteAt, Sparse, Storage, Upper,
-    UpperOptions, WritableImage, lsmt,
+    AppendOnly, Error, FileStorage, Image, LayerBlob, Limits, MemoryBlob, ReadWriteAt, Sparse, Storage,
+    Upper, UpperOptions, WritableImage, lsmt,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -221,6 +221,23 @@ fn sparse_layers_are_opened() {
         if let Some(expected) = &layer.sha256 {
             assert_eq!(&digest(&WritableImage::new(None, upper).unwrap()), expected, "{}", layer.tar);
         }
+    }
+}
+
+#[test]
+fn sealed_layers_are_not_written_on() {
+    let bench = Bench::new();
+    let limits = Limits::default();
+    for layer in &bench.expected.append_only {
+        let Some(sealed) = &layer.sealed else { continue };
+        let (data, index) = (bench.copy(sealed), bench.copy(&layer.index));
+        let error = Upper::open(data, index, &limits).unwrap_err();
+        assert!(matches!(error.root(), Error::ReadOnly { .. }), "{error}");
+    }
+    for layer in &bench.expected.sparse {
+        let Some(sealed) = &layer.sealed else { continue };
+        let error = Sparse::open(bench.copy(sealed), &limits).unwrap_err();
+        assert!(matches!(error.root(), Error::ReadOnly { .. }), "{error}");
     }
 }
 

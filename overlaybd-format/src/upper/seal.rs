@@ -27,7 +27,7 @@ pub(super) fn seal(
             part.clear();
         }
     }
-    while !part.len().is_multiple_of(SECTOR_SIZE as usize) {
+    while !(part.len() as u64).is_multiple_of(SECTOR_SIZE) {
         part.extend(SENTINEL);
     }
     storage.write(&part, end)?;

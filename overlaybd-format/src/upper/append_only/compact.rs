@@ -72,7 +72,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn add(&mut self, segment: Segment) -> Result<()> {
         let at = segment.start().saturating_mul(SECTOR_SIZE);
-        let len = segment.len().saturating_mul(SECTOR_SIZE) as usize;
+        let len = usize::try_from(segment.len().saturating_mul(SECTOR_SIZE)).unwrap_or(usize::MAX);
         let follows = self.start.saturating_add(self.bytes.len() as u64) == at;
         if !follows || self.bytes.len().saturating_add(len) > MAX_WRITE {
             self.write()?;

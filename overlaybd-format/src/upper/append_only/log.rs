@@ -38,7 +38,7 @@ impl Log {
         let mut log = Self::new(header);
         let storage = Arc::clone(&log.header.storage);
         let size = storage.length()?;
-        let entries = size.saturating_sub(log.end) / ENTRY_SIZE as u64;
+        let entries = size.saturating_sub(log.end) / ENTRY_LEN;
         if entries > limits.merged_segments {
             let (value, limit) = (entries, limits.merged_segments);
             return Err(
@@ -62,7 +62,7 @@ impl Log {
                     check(segment, log.end, data).map_err(|error| error.in_blob(storage.name()))?;
                     each(segment);
                 }
-                log.end = log.end.saturating_add(ENTRY_SIZE as u64);
+                log.end = log.end.saturating_add(ENTRY_LEN);
             }
         }
         if log.end < size {
@@ -111,4 +111,5 @@ fn check(segment: Segment, at: u64, data: &Range<u64>) -> Result<()> {
 /// What a place reads as that belongs to the file but was not written before a crash. No segment is
 /// stored like this: it would be empty.
 const NEVER_WRITTEN: [u8; ENTRY_SIZE] = [0; ENTRY_SIZE];
+const ENTRY_LEN: u64 = ENTRY_SIZE as u64;
 const READ: usize = 256 << 10;

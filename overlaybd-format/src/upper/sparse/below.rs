@@ -16,20 +16,17 @@ impl Edges {
 
     /// Fills `out` with what is below from sector `at` on.
     pub(super) fn copy(&self, at: u64, out: &mut [u8]) {
-        for (sector, out) in (at..).zip(out.chunks_mut(SECTOR_SIZE as usize)) {
-            match self.sector(sector) {
-                Some(bytes) => out.copy_from_slice(bytes),
-                None => out.fill(0),
-            }
+        out.fill(0);
+        for (start, bytes) in &self.0 {
+            let held = bytes.get(bytes_of(at.saturating_sub(*start))..).unwrap_or_default();
+            let room = out.get_mut(bytes_of(start.saturating_sub(at))..).unwrap_or_default();
+            room.iter_mut().zip(held).for_each(|(out, &byte)| *out = byte);
         }
     }
+}
 
-    fn sector(&self, at: u64) -> Option<&[u8]> {
-        self.0.iter().find_map(|(start, bytes)| {
-            let from = usize::try_from(at.checked_sub(*start)?.checked_mul(SECTOR_SIZE)?).ok()?;
-            bytes.get(from..from.checked_add(SECTOR_SIZE as usize)?)
-        })
-    }
+fn bytes_of(sectors: u64) -> usize {
+    usize::try_from(sectors.saturating_mul(SECTOR_SIZE)).unwrap_or(usize::MAX)
 }
 
 /// What a discard has to know: where there is something to hide.

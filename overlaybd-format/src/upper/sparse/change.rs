@@ -190,7 +190,8 @@ fn place(sectors: &Range<u64>) -> Range<u64> {
 }
 
 fn bytes_in(sectors: &Range<u64>) -> usize {
-    sectors.end.saturating_sub(sectors.start).saturating_mul(SECTOR_SIZE) as usize
+    let len = sectors.end.saturating_sub(sectors.start).saturating_mul(SECTOR_SIZE);
+    usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 const BLOCK_SECTORS: u64 = BLOCK / SECTOR_SIZE;
