@@ -15,6 +15,7 @@
 mod blocks;
 mod checksum;
 mod codec;
+mod encoder;
 mod header;
 mod jump_table;
 mod layout;

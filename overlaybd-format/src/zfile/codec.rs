@@ -1,4 +1,4 @@
-//! The codecs of ZFile blocks.
+//! Decoding ZFile blocks.
 
 use std::cell::Cell;
 
@@ -94,34 +94,6 @@ pub(crate) struct BlockId {
     pub(crate) number: u64,
 }
 
-/// Compresses blocks, with a context that is reused from block to block.
-pub(crate) enum Encoder {
-    Lz4,
-    Zstd(Box<zstd::bulk::Compressor<'static>>),
-}
-
-impl Encoder {
-    pub(crate) fn new(algorithm: Algorithm) -> std::io::Result<Self> {
-        Ok(match algorithm {
-            Algorithm::Lz4 => Self::Lz4,
-            Algorithm::Zstd => Self::Zstd(Box::new(zstd::bulk::Compressor::new(ZSTD_LEVEL)?)),
-        })
-    }
-
-    /// Appends the compressed form of `block` to `out`.
-    pub(crate) fn encode(&mut self, block: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
-        let start = out.len();
-        out.resize(start.saturating_add(block.len().saturating_mul(2)).saturating_add(64), 0);
-        let room = out.get_mut(start..).unwrap_or_default();
-        let written = match self {
-            Self::Lz4 => lz4::encode(block, room)?,
-            Self::Zstd(zstd) => zstd.compress_to_buffer(block, room)?,
-        };
-        out.truncate(start.saturating_add(written));
-        Ok(())
-    }
-}
-
 #[cfg(feature = "lz4-c")]
 mod lz4 {
     pub(super) use crate::zfile::lz4_prefix::decode as decode_prefix;
@@ -132,10 +104,6 @@ mod lz4 {
         let size = i32::try_from(out.len()).map_err(|_| "the block is too large")?;
         lz4::block::decompress_to_buffer(stored, Some(size), out)
             .map_err(|_| "not an LZ4 block of a block's size")
-    }
-
-    pub(super) fn encode(block: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
-        lz4::block::compress_to_buffer(block, None, false, out)
     }
 }
 
@@ -150,18 +118,12 @@ mod lz4 {
     pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static str> {
         lz4_flex::block::decompress_into(stored, out).map_err(|_| "not an LZ4 block of a block's size")
     }
-
-    pub(super) fn encode(block: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
-        lz4_flex::block::compress_into(block, out).map_err(std::io::Error::other)
-    }
 }
-
-/// The reference compresses at this level whatever its options say.
-const ZSTD_LEVEL: i32 = 3;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::zfile::encoder::Encoder;
 
     #[test]
     fn blocks_survive_and_wrong_sizes_do_not() {

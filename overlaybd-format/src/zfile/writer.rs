@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::zfile::checksum::{BLOCK_STATE, raw_crc32c};
-use crate::zfile::codec::Encoder;
+use crate::zfile::encoder::Encoder;
 use crate::zfile::header::{self, Algorithm, BLOCK_SIZE, Header};
 use crate::{Error, Result};
 
