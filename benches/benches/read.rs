@@ -20,10 +20,10 @@ use overlaybd_format::{
 
 const FORMS: [(&str, Option<Compression>); 5] = [
     ("plain", None),
-    ("lz4-4k", Some(Compression { algorithm: Algorithm::Lz4, block_size: 4 << 10 })),
-    ("zstd-4k", Some(Compression { algorithm: Algorithm::Zstd, block_size: 4 << 10 })),
-    ("lz4-32k", Some(Compression { algorithm: Algorithm::Lz4, block_size: 32 << 10 })),
-    ("zstd-32k", Some(Compression { algorithm: Algorithm::Zstd, block_size: 32 << 10 })),
+    ("lz4-4k", Some(Compression::new(Algorithm::Lz4).with_block_size(4 << 10))),
+    ("zstd-4k", Some(Compression::new(Algorithm::Zstd).with_block_size(4 << 10))),
+    ("lz4-32k", Some(Compression::new(Algorithm::Lz4).with_block_size(32 << 10))),
+    ("zstd-32k", Some(Compression::new(Algorithm::Zstd).with_block_size(32 << 10))),
 ];
 
 fn open_files(paths: &[PathBuf]) -> Image {

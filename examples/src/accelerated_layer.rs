@@ -4,7 +4,7 @@
 use std::io::{Seek, Write};
 
 use anyhow::Result;
-use overlaybd_format::{Algorithm, Compression, LayerOptions, LayerWriter};
+use overlaybd_format::{Algorithm, Compression, LayerOptions, LayerWriter, Tar};
 
 use crate::ext4::{Change, Ext4State};
 use crate::tree::Tree;
@@ -18,8 +18,9 @@ use crate::tree::Tree;
 pub fn write(tree: &Tree, layer: usize, sink: impl Write + Seek, done: &dyn Fn(u64)) -> Result<()> {
     let below = (layer > 0).then(|| Ext4State::new(tree, layer)).transpose()?;
     let state = Ext4State::new(tree, layer + 1)?;
-    let compression = Compression { algorithm: Algorithm::Zstd, block_size: COMPRESSION_BLOCK };
-    let options = LayerOptions::new(state.size()).with_compression(Some(compression)).with_tar(true);
+    let compression = Compression::new(Algorithm::Zstd).with_block_size(COMPRESSION_BLOCK);
+    let options =
+        LayerOptions::new(state.size()).with_compression(Some(compression)).with_tar(Some(Tar::Pax));
     let mut writer = LayerWriter::new(sink, options)?;
     state.changes(below.as_ref(), |change| {
         match change {

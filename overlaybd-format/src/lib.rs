@@ -82,6 +82,8 @@
 
 mod blob;
 mod content;
+mod content_writer;
+mod digest;
 mod error;
 mod extent;
 mod fields;
@@ -97,6 +99,7 @@ mod open;
 mod parallel;
 mod read_at;
 mod read_write_at;
+mod sink;
 pub mod tar;
 pub mod trace;
 pub mod upper;
@@ -108,22 +111,24 @@ pub mod conformance;
 
 pub use blob::{FileBlob, MemoryBlob};
 pub use content::{Compressed, Content};
+pub use content_writer::{ContentWriter, Wrappers};
+pub use digest::{Digest, DigestWriter};
 pub use error::{Error, Result};
 pub use extent::{Extent, ExtentKind};
 pub use file_list::{FileList, ListedFiles};
 pub use image::Image;
 pub use index::{Index, Lookup};
 pub use layer::{Layer, LayerBlob};
-pub use layer_writer::{LayerOptions, LayerWriter};
+pub use layer_writer::{LayerOptions, LayerWriter, Source};
 pub use limits::Limits;
 pub use lsmt::{Segment, Uuid};
 pub use parallel::try_read_parallel;
 pub use read_at::{ReadAt, Warm, check_bounds};
 pub use read_write_at::{ReadOnly, ReadWriteAt};
+pub use tar::Tar;
 pub use upper::{AppendOnly, FileStorage, Sparse, Storage, Upper, UpperOptions};
 pub use writable_image::WritableImage;
-pub use zfile::Algorithm;
-pub use zfile::writer::Compression;
+pub use zfile::{Algorithm, Compression};
 
 /// Runs the example of the README.
 #[cfg(doctest)]

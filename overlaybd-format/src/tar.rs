@@ -16,7 +16,8 @@ use std::ops::Range;
 
 use crate::{Error, Result};
 
-pub(crate) use writer::{CONTENT_AT, FOOTER_SIZE, pax_headers};
+pub use writer::Tar;
+pub(crate) use writer::end;
 
 /// Where the content is in a blob of `size` bytes that starts with `head` (1536 bytes, or all of a
 /// smaller blob). Without a wrapper that is the whole blob.
@@ -144,12 +145,18 @@ mod tests {
 
     #[test]
     fn what_the_writer_makes_is_recognised() {
-        let mut blob = pax_headers(1000);
-        blob.resize(1536 + 1024 + FOOTER_SIZE, 0);
-        assert_eq!(unwrap(&blob, blob.len() as u64).unwrap(), 1536..2536);
-        assert!(matches!(unwrap(&blob, 2535), Err(Error::Broken { .. })), "a truncated blob");
-        blob[148] ^= 1;
-        assert_eq!(unwrap(&blob, 3000).unwrap(), 0..3000, "a wrong checksum is no wrapper");
+        for (tar, start) in [(Tar::Pax, 1536), (Tar::Ustar, 512)] {
+            let mut blob = tar.headers(1000).unwrap();
+            blob.resize(start + 1000, 1);
+            blob.extend(end(1000));
+            assert_eq!(unwrap(&blob, blob.len() as u64).unwrap(), start as u64..start as u64 + 1000);
+            assert!(
+                matches!(unwrap(&blob, start as u64 + 999), Err(Error::Broken { .. })),
+                "a truncated blob"
+            );
+            blob[148] ^= 1;
+            assert_eq!(unwrap(&blob, 3000).unwrap(), 0..3000, "a wrong checksum is no wrapper");
+        }
     }
 
     #[test]

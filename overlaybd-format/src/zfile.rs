@@ -15,15 +15,18 @@
 mod blocks;
 mod checksum;
 mod codec;
+mod compression;
 mod encoder;
 mod header;
 mod jump_table;
 mod layout;
 #[cfg(feature = "lz4-c")]
 mod lz4_prefix;
-pub(crate) mod writer;
+mod workers;
+mod writer;
 
 pub use blocks::Blocks;
+pub use compression::Compression;
 pub use header::{Algorithm, Header};
 
 pub(crate) use checksum::raw_crc32c;
@@ -31,3 +34,4 @@ pub(crate) use codec::Scratch;
 pub(crate) use header::BLOCK_SIZE as HEADER_SIZE;
 pub(crate) use jump_table::JumpTable;
 pub(crate) use layout::Layout;
+pub(crate) use writer::Writer;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use futures::executor::block_on;
 use overlaybd_format::{
     Algorithm, Compression, Error, Image, LayerBlob, LayerOptions, LayerWriter, Limits, MemoryBlob, ReadAt,
+    Tar,
 };
 use proptest::prelude::*;
 
@@ -25,7 +26,7 @@ struct Plan {
     /// Unwritten sectors before a run, its sectors, and what it is.
     runs: Vec<(u64, u64, Run)>,
     compression: Option<Compression>,
-    tar: bool,
+    tar: Option<Tar>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -93,10 +94,12 @@ fn plan() -> impl Strategy<Value = Plan> {
     let runs = prop::collection::vec((prop_oneof![Just(0), 0..40_u64], 1..100_u64, run), 0..24);
     let algorithm = prop_oneof![Just(Algorithm::Lz4), Just(Algorithm::Zstd)];
     let block_size = prop_oneof![Just(4096), Just(8192), Just(16_384), Just(32_768)];
-    let compression = prop::option::of(
-        (algorithm, block_size).prop_map(|(algorithm, block_size)| Compression { algorithm, block_size }),
-    );
-    (1..=SECTORS, runs, compression, any::<bool>()).prop_map(|(sectors, runs, compression, tar)| Plan {
+    let compression =
+        prop::option::of((algorithm, block_size, 1..4_usize).prop_map(|(algorithm, block_size, threads)| {
+            Compression::new(algorithm).with_block_size(block_size).with_threads(threads)
+        }));
+    let tar = prop_oneof![Just(None), Just(Some(Tar::Pax)), Just(Some(Tar::Ustar))];
+    (1..=SECTORS, runs, compression, tar).prop_map(|(sectors, runs, compression, tar)| Plan {
         virtual_size: sectors * 512,
         runs,
         compression,

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use overlaybd_format::{Algorithm, Compression, Image, LayerBlob, LayerOptions, LayerWriter, Limits, ReadAt};
+use overlaybd_format::{Compression, Image, LayerBlob, LayerOptions, LayerWriter, Limits, ReadAt, Tar};
 
 use crate::anatomy::Anatomy;
 use crate::far::{FarBlob, Link, bytes_of, waves};
@@ -63,9 +63,10 @@ fn a_large_compressed_layer_opens_in_three_waves() {
     const SEGMENTS: u64 = 20_000;
     const SEGMENT: u64 = 27 * 512;
     let mut random = Random::new(7);
-    let compression = Compression { algorithm: Algorithm::Lz4, block_size: 16 << 10 };
-    let options =
-        LayerOptions::new(SEGMENTS * (SEGMENT + 16 * 512)).with_compression(Some(compression)).with_tar(true);
+    let compression = Compression::default().with_block_size(16 << 10);
+    let options = LayerOptions::new(SEGMENTS * (SEGMENT + 16 * 512))
+        .with_compression(Some(compression))
+        .with_tar(Some(Tar::Pax));
     let mut writer = LayerWriter::new(Cursor::new(Vec::new()), options).unwrap();
     let incompressible: Vec<u8> = (0..SEGMENT).map(|_| random.below(256) as u8).collect();
     writer.write(0, &incompressible).unwrap();

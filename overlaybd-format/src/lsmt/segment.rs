@@ -92,16 +92,10 @@ impl Segment {
         (segment.start() != SENTINEL_START).then_some(segment)
     }
 
-    /// The stored entry, with a tag of 0.
+    /// The stored entry, with the layer as its tag.
     pub(crate) fn encode(self) -> [u8; 16] {
-        self.encode_tagged(0)
-    }
-
-    /// The stored entry with a tag.
-    pub(crate) fn encode_tagged(self, tag: u8) -> [u8; 16] {
         let first = self.key.rotate_right(LENGTH_BITS);
-        let second = self.mapping & !TAG | u64::from(tag) << TAG_SHIFT;
-        (u128::from(second) << 64 | u128::from(first)).to_le_bytes()
+        (u128::from(self.mapping) << 64 | u128::from(first)).to_le_bytes()
     }
 
     pub(crate) const fn in_layer(self, layer: u8) -> Self {

@@ -13,11 +13,11 @@ pub(crate) struct IndexWriter {
 
 impl IndexWriter {
     /// Maps `len` bytes of data at byte `offset` of the device to sector `stored_at` of the stream.
-    pub(crate) fn data(&mut self, offset: u64, len: u64, mut stored_at: u64) -> Result<()> {
+    pub(crate) fn data(&mut self, offset: u64, len: u64, mut stored_at: u64, tag: u8) -> Result<()> {
         let mut start = self.admit(offset, len)?;
         while start < self.free_from {
             let sectors = self.free_from.saturating_sub(start).min(COPY_SECTORS);
-            self.push(start, sectors, stored_at, false);
+            self.push(Segment::new(start, sectors, stored_at, false), tag);
             start = start.saturating_add(sectors);
             stored_at = stored_at.saturating_add(sectors);
         }
@@ -25,11 +25,11 @@ impl IndexWriter {
     }
 
     /// Marks `len` bytes at byte `offset` of the device as zeros; `stored_at` is the end of the data.
-    pub(crate) fn zeroed(&mut self, offset: u64, len: u64, stored_at: u64) -> Result<()> {
+    pub(crate) fn zeroed(&mut self, offset: u64, len: u64, stored_at: u64, tag: u8) -> Result<()> {
         let mut start = self.admit(offset, len)?;
         while start < self.free_from {
             let sectors = self.free_from.saturating_sub(start).min(MAX_LENGTH);
-            self.push(start, sectors, stored_at, true);
+            self.push(Segment::new(start, sectors, stored_at, true), tag);
             start = start.saturating_add(sectors);
         }
         Ok(())
@@ -62,8 +62,8 @@ impl IndexWriter {
         Ok(start)
     }
 
-    fn push(&mut self, start: u64, sectors: u64, stored_at: u64, zeroed: bool) {
-        let Some(segment) = Segment::new(start, sectors, stored_at, zeroed) else { return };
+    fn push(&mut self, segment: Option<Segment>, tag: u8) {
+        let Some(segment) = segment.map(|segment| segment.in_layer(tag)) else { return };
         if !self.segments.last_mut().is_some_and(|last| last.absorb(segment)) {
             self.segments.push(segment);
         }

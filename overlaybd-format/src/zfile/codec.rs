@@ -123,20 +123,22 @@ mod lz4 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::zfile::encoder::Encoder;
+    use crate::zfile::Compression;
+    use crate::zfile::encoder::{Encoder, Stored};
 
     #[test]
     fn blocks_survive_and_wrong_sizes_do_not() {
         let block: Vec<u8> = (0..4096u32).map(|n| ((n * n) >> 7) as u8).collect();
         for algorithm in [Algorithm::Lz4, Algorithm::Zstd] {
-            let mut stored = Vec::new();
-            Encoder::new(algorithm).unwrap().encode(&block, &mut stored).unwrap();
+            let mut stored = Stored::default();
+            Encoder::new(&Compression::new(algorithm)).unwrap().encode(&block, &mut stored).unwrap();
+            let (stored, _crc) = stored.bytes().split_last_chunk::<4>().unwrap();
             Scratch::with(|scratch| {
                 let mut out = vec![0; 4096];
-                scratch.decode(algorithm, &stored, &mut out).unwrap();
+                scratch.decode(algorithm, stored, &mut out).unwrap();
                 assert_eq!(out, block);
-                assert!(scratch.decode(algorithm, &stored, &mut vec![0; 4095]).is_err());
-                assert!(scratch.decode(algorithm, &stored, &mut vec![0; 4097]).is_err());
+                assert!(scratch.decode(algorithm, stored, &mut vec![0; 4095]).is_err());
+                assert!(scratch.decode(algorithm, stored, &mut vec![0; 4097]).is_err());
                 assert!(scratch.decode(algorithm, &stored[..stored.len() - 1], &mut out).is_err());
             });
         }

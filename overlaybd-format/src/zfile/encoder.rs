@@ -1,48 +1,209 @@
 //! Compressing ZFile blocks.
 
-use crate::zfile::header::Algorithm;
+use crate::zfile::checksum::{BLOCK_STATE, raw_crc32c};
+use crate::zfile::{Algorithm, Compression};
+use crate::{Error, Result};
 
 /// Compresses blocks, with a context that is reused from block to block.
-pub(crate) enum Encoder {
-    Lz4,
+pub(super) struct Encoder {
+    codec: Codec,
+    block_size: usize,
+}
+
+enum Codec {
+    Lz4(lz4::Effort),
     Zstd(Box<zstd::bulk::Compressor<'static>>),
 }
 
 impl Encoder {
-    pub(crate) fn new(algorithm: Algorithm) -> std::io::Result<Self> {
-        Ok(match algorithm {
-            Algorithm::Lz4 => Self::Lz4,
-            Algorithm::Zstd => Self::Zstd(Box::new(zstd::bulk::Compressor::new(ZSTD_LEVEL)?)),
-        })
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a block size or a level that cannot be written.
+    pub(super) fn new(compression: &Compression) -> Result<Self> {
+        let Compression { algorithm, level, block_size, .. } = *compression;
+        if !block_size.is_power_of_two() || !BLOCK_SIZES.contains(&block_size) {
+            return Err(Error::Unsupported { what: "ZFile block size to write", value: block_size.into() });
+        }
+        let codec = match algorithm {
+            Algorithm::Lz4 => lz4::effort(level).map(Codec::Lz4),
+            Algorithm::Zstd if zstd::compression_level_range().contains(&level) => {
+                let context = zstd::bulk::Compressor::new(level).map_err(|e| Error::write_io(0, 0, e))?;
+                Some(Codec::Zstd(Box::new(context)))
+            }
+            Algorithm::Zstd => None,
+        };
+        match codec {
+            Some(codec) => Ok(Self { codec, block_size: block_size as usize }),
+            None => Err(Error::Unsupported { what: "compression level", value: level.unsigned_abs().into() }),
+        }
     }
 
-    /// Appends the compressed form of `block` to `out`.
-    pub(crate) fn encode(&mut self, block: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
-        let start = out.len();
-        out.resize(start.saturating_add(block.len().saturating_mul(2)).saturating_add(64), 0);
-        let room = out.get_mut(start..).unwrap_or_default();
-        let written = match self {
-            Self::Lz4 => lz4::encode(block, room)?,
-            Self::Zstd(zstd) => zstd.compress_to_buffer(block, room)?,
-        };
-        out.truncate(start.saturating_add(written));
+    /// Appends the blocks that `content` is cut into to `out`, each with its checksum.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`] if a block would be stored in more bytes than the reference reads.
+    pub(super) fn encode(&mut self, content: &[u8], out: &mut Stored) -> Result<()> {
+        for block in content.chunks(self.block_size) {
+            let room = out.room(stored_bound(block.len()));
+            let written = match &mut self.codec {
+                Codec::Lz4(effort) => lz4::encode(*effort, block, room),
+                Codec::Zstd(zstd) => zstd.compress_to_buffer(block, room),
+            };
+            out.seal(written.map_err(|e| Error::write_io(0, block.len(), e))?)?;
+        }
         Ok(())
     }
 }
 
+/// Blocks as they are stored, one after the other.
+#[derive(Default)]
+pub(super) struct Stored {
+    /// Longer than what is used of it: a codec is fastest with room to spare.
+    buffer: Vec<u8>,
+    used: usize,
+    /// The stored length of each block, as the jump table has it.
+    lengths: Vec<u8>,
+}
+
+impl Stored {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer.get(..self.used).unwrap_or_default()
+    }
+
+    /// The entries of the jump table for these blocks.
+    pub(super) fn lengths(&self) -> &[u8] {
+        &self.lengths
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.used = 0;
+        self.lengths.clear();
+    }
+
+    /// At least `len` bytes for the next block to be encoded into.
+    fn room(&mut self, len: usize) -> &mut [u8] {
+        let end = self.used.saturating_add(len);
+        if self.buffer.len() < end {
+            self.buffer.resize(end.next_power_of_two(), 0);
+        }
+        self.buffer.get_mut(self.used..).unwrap_or_default()
+    }
+
+    /// Ends the block that was encoded into the first `len` bytes of [`room`](Self::room).
+    fn seal(&mut self, len: usize) -> Result<()> {
+        let (start, end) = (self.used, self.used.saturating_add(len));
+        let crc = raw_crc32c(BLOCK_STATE, self.buffer.get(start..end).unwrap_or_default()).to_le_bytes();
+        self.used = end.saturating_add(crc.len());
+        if let Some(slot) = self.buffer.get_mut(end..self.used) {
+            slot.copy_from_slice(&crc);
+        }
+        let stored = u32::try_from(self.used.saturating_sub(start)).unwrap_or(u32::MAX);
+        if stored > READABLE {
+            let (what, limit) = ("stored size of a ZFile block that does not compress", READABLE.into());
+            return Err(Error::Limit { what, value: stored.into(), limit });
+        }
+        self.lengths.extend(stored.to_le_bytes());
+        Ok(())
+    }
+}
+
+/// Room that either codec is content with for `len` bytes that do not compress, with the checksum.
+fn stored_bound(len: usize) -> usize {
+    len.saturating_add(len / 128).saturating_add(256)
+}
+
 #[cfg(feature = "lz4-c")]
 mod lz4 {
-    pub(super) fn encode(block: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
-        lz4::block::compress_to_buffer(block, None, false, out)
+    use lz4::block::CompressionMode;
+
+    pub(super) type Effort = CompressionMode;
+
+    pub(super) fn effort(level: i32) -> Option<Effort> {
+        match level {
+            ..0 => Some(CompressionMode::FAST(level.saturating_neg())),
+            0 | 1 => Some(CompressionMode::DEFAULT),
+            2..=12 => Some(CompressionMode::HIGHCOMPRESSION(level)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn encode(effort: Effort, block: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
+        lz4::block::compress_to_buffer(block, Some(effort), false, out)
     }
 }
 
 #[cfg(not(feature = "lz4-c"))]
 mod lz4 {
-    pub(super) fn encode(block: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
+    /// The Rust library has one level.
+    #[derive(Clone, Copy)]
+    pub(super) struct Effort;
+
+    pub(super) fn effort(level: i32) -> Option<Effort> {
+        matches!(level, 0 | 1).then_some(Effort)
+    }
+
+    pub(super) fn encode(_: Effort, block: &[u8], out: &mut [u8]) -> std::io::Result<usize> {
         lz4_flex::block::compress_into(block, out).map_err(std::io::Error::other)
     }
 }
 
-/// The reference compresses at this level whatever its options say.
-const ZSTD_LEVEL: i32 = 3;
+const BLOCK_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=64 << 10;
+/// The longest stored block that fits the buffer of the reference's reader, in bytes.
+const READABLE: u32 = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that no codec makes shorter.
+    fn noise(len: usize) -> Vec<u8> {
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.wrapping_mul(0x2545_F491_4F6C_DD1D)
+        })
+        .flat_map(u64::to_le_bytes)
+        .take(len)
+        .collect()
+    }
+
+    #[test]
+    fn noise_fits_the_room_and_the_reference() {
+        for algorithm in [Algorithm::Lz4, Algorithm::Zstd] {
+            for block_size in [4 << 10, 8 << 10, 16 << 10, 32 << 10] {
+                let mut encoder =
+                    Encoder::new(&Compression::new(algorithm).with_block_size(block_size)).unwrap();
+                let mut stored = Stored::default();
+                encoder.encode(&noise(3 * block_size as usize + 1), &mut stored).unwrap();
+                assert_eq!(stored.lengths().len(), 4 * 4);
+                assert!(stored.bytes().len() < 4 * stored_bound(block_size as usize));
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_reference_cannot_read_is_refused() {
+        for algorithm in [Algorithm::Lz4, Algorithm::Zstd] {
+            let mut encoder = Encoder::new(&Compression::new(algorithm).with_block_size(64 << 10)).unwrap();
+            encoder.encode(&[7; 64 << 10], &mut Stored::default()).unwrap();
+            let error = encoder.encode(&noise(64 << 10), &mut Stored::default()).unwrap_err();
+            assert!(matches!(error, Error::Limit { limit: 0x1_0000, .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn impossible_settings_are_refused() {
+        for bad in [
+            Compression::default().with_block_size(2048),
+            Compression::default().with_block_size(12 << 10),
+            Compression::default().with_block_size(128 << 10),
+            Compression::default().with_level(13),
+            Compression::new(Algorithm::Zstd).with_level(23),
+        ] {
+            assert!(matches!(Encoder::new(&bad), Err(Error::Unsupported { .. })), "{bad:?}");
+        }
+    }
+}

@@ -2,78 +2,62 @@
 
 use std::io::Write;
 
-use crate::zfile::checksum::{BLOCK_STATE, raw_crc32c};
-use crate::zfile::encoder::Encoder;
-use crate::zfile::header::{self, Algorithm, BLOCK_SIZE, Header};
-use crate::{Error, Result};
-
-/// How a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Compression {
-    /// The codec.
-    pub algorithm: Algorithm,
-    /// Uncompressed bytes in a block: 4, 8, 16 or 32 KiB. Larger blocks compress better and make
-    /// small reads dearer.
-    pub block_size: u32,
-}
-
-impl Default for Compression {
-    /// LZ4 in blocks of 4 KiB, as the reference tools write.
-    fn default() -> Self {
-        Self { algorithm: Algorithm::Lz4, block_size: 4096 }
-    }
-}
+use crate::Result;
+use crate::sink::Sink;
+use crate::zfile::Compression;
+use crate::zfile::checksum::raw_crc32c;
+use crate::zfile::header::{self, BLOCK_SIZE, Header};
+use crate::zfile::jump_table::ENTRY_SIZE;
+use crate::zfile::workers::{Batch, Workers};
 
 /// Takes content of any cut and writes blocks, each with its CRC.
+///
+/// What it holds is a few batches and the jump table, four bytes a block.
 pub(crate) struct Writer<W> {
-    sink: W,
+    sink: Sink<W>,
+    workers: Workers,
+    /// What is known of the final record.
     header: Header,
-    encoder: Encoder,
-    block: Vec<u8>,
-    encoded: Vec<u8>,
     table: Vec<u8>,
+    /// The batch that is being filled, and one whose buffers can be used again.
+    batch: Batch,
+    spare: Option<Batch>,
 }
 
 impl<W: Write> Writer<W> {
     /// Writes the preliminary header to `sink`.
-    pub(crate) fn new(mut sink: W, compression: Compression) -> Result<Self> {
-        let Compression { algorithm, block_size } = compression;
-        if !block_size.is_power_of_two() || !BLOCK_SIZES.contains(&block_size) {
-            return Err(Error::Unsupported { what: "ZFile block size to write", value: block_size.into() });
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`](crate::Error::Unsupported) for a block size or level that cannot be
+    /// written, [`Error::Io`](crate::Error::Io).
+    pub(crate) fn new(mut sink: Sink<W>, compression: &Compression) -> Result<Self> {
+        let workers = Workers::new(compression)?;
         let header = Header {
             flags: header::FLAG_HEADER | header::FLAG_DATA | header::FLAG_DIGEST,
             index_offset: 0,
             blocks: 0,
             content_size: 0,
             index_crc: 0,
-            block_size,
-            algorithm,
+            block_size: compression.block_size,
+            algorithm: compression.algorithm,
             dictionary_size: 0,
             block_crcs: true,
         };
-        sink.write_all(&header.encode()).map_err(|e| Error::write_io(0, BLOCK_SIZE, e))?;
-        let encoder = Encoder::new(algorithm).map_err(|e| Error::write_io(0, 0, e))?;
+        sink.append(&header.encode())?;
         let header = Header { index_offset: BLOCK_SIZE as u64, ..header };
-        Ok(Self { sink, header, encoder, block: Vec::new(), encoded: Vec::new(), table: Vec::new() })
+        Ok(Self { sink, workers, header, table: Vec::new(), batch: Batch::default(), spare: None })
     }
 
     /// Appends `bytes` to the content.
-    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        let block_size = self.header.block_size as usize;
+    pub(crate) fn append(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            if self.block.is_empty() && bytes.len() >= block_size {
-                let (block, rest) = bytes.split_at(block_size);
-                self.put_block(block)?;
-                bytes = rest;
-                continue;
-            }
-            let room = block_size.saturating_sub(self.block.len()).min(bytes.len());
+            let room = BATCH.saturating_sub(self.batch.content.len()).min(bytes.len());
             let (part, rest) = bytes.split_at(room);
-            self.block.extend(part);
+            self.batch.content.extend_from_slice(part);
             bytes = rest;
-            if self.block.len() == block_size {
-                self.flush()?;
+            if self.batch.content.len() == BATCH {
+                self.send()?;
             }
         }
         Ok(())
@@ -81,50 +65,48 @@ impl<W: Write> Writer<W> {
 
     /// Writes what is left, the jump table and the trailer. The second value is the final header,
     /// which belongs at the front if the sink can go back there.
-    pub(crate) fn finish(mut self) -> Result<(W, [u8; BLOCK_SIZE])> {
-        self.flush()?;
-        let table = std::mem::take(&mut self.table);
-        let index_offset = self.header.index_offset;
+    pub(crate) fn finish(mut self) -> Result<(Sink<W>, [u8; BLOCK_SIZE])> {
+        self.send()?;
+        while let Some(batch) = self.workers.receive()? {
+            self.write(batch)?;
+        }
         let header = Header {
             flags: header::FLAG_HEADER | header::FLAG_DATA | header::FLAG_FINISHED | header::FLAG_DIGEST,
-            index_crc: raw_crc32c(0, &table),
+            index_crc: raw_crc32c(0, &self.table),
             ..self.header
         };
         let trailer =
             Header { flags: header::FLAG_DATA | header::FLAG_SEALED | header::FLAG_DIGEST, ..header.clone() };
-        let mut sink = self.sink;
-        sink.write_all(&table)
-            .and_then(|()| sink.write_all(&trailer.encode()))
-            .map_err(|e| Error::write_io(index_offset, table.len(), e))?;
-        Ok((sink, header.encode()))
+        self.sink.append(&self.table)?;
+        self.sink.append(&trailer.encode())?;
+        Ok((self.sink, header.encode()))
     }
 
-    fn flush(&mut self) -> Result<()> {
-        let mut block = std::mem::take(&mut self.block);
-        if !block.is_empty() {
-            self.put_block(&block)?;
-            block.clear();
+    /// Has the batch compressed, and writes one that is.
+    fn send(&mut self) -> Result<()> {
+        let next = self.spare.take().unwrap_or_default();
+        let batch = std::mem::replace(&mut self.batch, next);
+        match self.workers.send(batch)? {
+            Some(done) => self.write(done),
+            None => Ok(()),
         }
-        self.block = block;
-        Ok(())
     }
 
-    fn put_block(&mut self, block: &[u8]) -> Result<()> {
-        let at = self.header.index_offset;
-        let failed = |e| Error::write_io(at, block.len(), e);
-        self.encoded.clear();
-        self.encoder.encode(block, &mut self.encoded).map_err(failed)?;
-        let crc = raw_crc32c(BLOCK_STATE, &self.encoded);
-        self.encoded.extend(crc.to_le_bytes());
-        self.sink.write_all(&self.encoded).map_err(failed)?;
-        let length = u32::try_from(self.encoded.len()).unwrap_or(u32::MAX);
-        self.table.extend(length.to_le_bytes());
-        self.header.index_offset = at.saturating_add(length.into());
-        self.header.blocks = self.header.blocks.saturating_add(1);
-        self.header.content_size = self.header.content_size.saturating_add(block.len() as u64);
+    fn write(&mut self, mut batch: Batch) -> Result<()> {
+        let Batch { content, stored } = &mut batch;
+        self.sink.append(stored.bytes())?;
+        self.table.extend_from_slice(stored.lengths());
+        let header = &mut self.header;
+        header.index_offset = header.index_offset.saturating_add(stored.bytes().len() as u64);
+        header.blocks = (self.table.len() / ENTRY_SIZE) as u64;
+        header.content_size = header.content_size.saturating_add(content.len() as u64);
+        content.clear();
+        stored.clear();
+        self.spare = Some(batch);
         Ok(())
     }
 }
 
-/// Above 32 KiB an incompressible block would be stored in more bytes than the reference can read.
-const BLOCK_SIZES: std::ops::RangeInclusive<u32> = 4096..=32 << 10;
+/// Content that is compressed at once, in bytes: whole blocks of every size, small enough to stay in
+/// the cache of a processor and large enough that handing it over costs little beside compressing it.
+const BATCH: usize = 128 << 10;

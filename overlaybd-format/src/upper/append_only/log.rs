@@ -76,7 +76,7 @@ impl Log {
     /// Appends `segments` with `tag`. After an error the next append starts at the same place.
     pub(super) fn append(&mut self, segments: &[Segment], tag: u8) -> Result<()> {
         let mut bytes: Vec<u8> = Vec::with_capacity(segments.len().saturating_mul(ENTRY_SIZE));
-        bytes.extend(segments.iter().flat_map(|segment| segment.encode_tagged(tag)));
+        bytes.extend(segments.iter().flat_map(|segment| segment.in_layer(tag).encode()));
         let padded = segments.len().next_multiple_of(self.unit);
         bytes.extend(std::iter::repeat_n(SENTINEL, padded.saturating_sub(segments.len())).flatten());
         self.header.storage.write(&bytes, self.end)?;
