@@ -77,6 +77,13 @@ impl Segment {
         Self::new(start, len, stored_at, false)
     }
 
+    /// `len` sectors from device sector `start` on that read as zeros; `None` if a value does not fit
+    /// the format.
+    #[must_use]
+    pub fn zeroed(start: u64, len: u64) -> Option<Self> {
+        Self::new(start, len, 0, true)
+    }
+
     /// A segment of `len` sectors at `start`; `None` if a value does not fit the format.
     pub(crate) fn new(start: u64, len: u64, stored_at: u64, zeroed: bool) -> Option<Self> {
         let fits = start < SENTINEL_START && len <= MAX_LENGTH && stored_at <= MAX_STORED_AT;

@@ -74,3 +74,51 @@ impl IndexWriter {
 const COPY_SECTORS: u64 = 64;
 /// The index of a committed layer is padded to a multiple of this, in bytes.
 const PAGE: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lsmt::decode;
+
+    fn index(fill: impl FnOnce(&mut IndexWriter) -> Result<()>) -> Vec<Segment> {
+        let mut writer = IndexWriter::default();
+        fill(&mut writer).unwrap();
+        decode(&writer.encode(), 0, 8..u64::MAX).unwrap()
+    }
+
+    #[test]
+    fn long_data_is_cut_where_the_reference_stops_merging() {
+        let lengths: Vec<_> =
+            index(|writer| writer.data(0, 40_000 * 512, 8, 0)).iter().map(|segment| segment.len()).collect();
+        // 255 copies of 64 sectors; one more would make 16384, which is not below 16383.
+        assert_eq!(lengths, [16_320, 16_320, 7360]);
+    }
+
+    #[test]
+    fn long_zeros_have_the_longest_length() {
+        let segments = index(|writer| writer.zeroed(0, 40_000 * 512, 8, 0));
+        let lengths: Vec<_> = segments.iter().map(|segment| segment.len()).collect();
+        assert_eq!(lengths, [16_383, 16_383, 7234]);
+    }
+
+    #[test]
+    fn neighbours_from_different_sources_stay_apart() {
+        let segments = index(|writer| {
+            writer.data(0, 512, 8, 1)?;
+            writer.data(512, 512, 9, 0)?;
+            writer.data(1024, 512, 10, 0)
+        });
+        let lengths: Vec<_> = segments.iter().map(|segment| segment.len()).collect();
+        assert_eq!(lengths, [1, 2]);
+    }
+
+    #[test]
+    fn places_are_checked() {
+        let mut writer = IndexWriter::default();
+        writer.data(1024, 512, 8, 0).unwrap();
+        for (offset, len) in [(1024, 512), (2048, 100), (2000, 512), (SENTINEL_START * 512, 512)] {
+            let error = writer.data(offset, len, 9, 0).unwrap_err();
+            assert!(matches!(error, Error::InvalidWrite { .. }), "{offset} {len}: {error}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! What this crate commits and merges is, byte for byte, what the reference tools make of the same
+//! layers.
+
+use std::collections::BTreeMap;
+use std::io::Cursor;
+
+use bytes::Bytes;
+use futures::executor::block_on;
+use overlaybd_format::{
+    Content, ContentWriter, Image, Index, Layer, LayerBlob, LayerOptions, LayerWriter, Limits, MemoryBlob,
+    ReadAt, Segment, Source, Tar, Wrappers,
+};
+use serde::Deserialize;
+
+use crate::golden::{Case, manifest};
+use crate::log::Entry;
+
+#[path = "harness/golden.rs"]
+mod golden;
+#[path = "harness/log.rs"]
+mod log;
+
+#[derive(Deserialize)]
+struct Sources {
+    writable: Vec<Writable>,
+}
+
+/// A writable layer as it was before its commits.
+#[derive(Deserialize)]
+struct Writable {
+    data: String,
+    /// The index file of an append-only layer.
+    index: Option<String>,
+    /// The data of a sparse layer: first sector on the device and number of sectors. The data file
+    /// has them one after the other.
+    runs: Option<Vec<(u64, u64)>>,
+    commits: Vec<String>,
+    /// The stack of five layers merged with this one on top.
+    merge: Option<String>,
+}
+
+impl Writable {
+    fn segments(&self, blobs: &Blobs) -> Vec<Segment> {
+        match (&self.index, &self.runs) {
+            (Some(index), None) => log::replay(&blobs.bytes(index)),
+            (None, Some(runs)) => {
+                let mut stored_at = 0;
+                let entry = |&(start, len)| {
+                    stored_at += len;
+                    Entry { start, len, stored_at: stored_at - len, zeroed: false }
+                };
+                runs.iter().map(entry).map(Entry::segment).collect()
+            }
+            _ => panic!("{} is either append-only or sparse", self.data),
+        }
+    }
+}
+
+/// The blobs of all cases, as `CASE/FILE`.
+struct Blobs(BTreeMap<String, Bytes>);
+
+impl Blobs {
+    fn open() -> Self {
+        let cases = golden::DEVICE_CASES.into_iter().chain(["lsmt-huge"]);
+        let files = cases.map(Case::open).flat_map(|case| case.files().collect::<Vec<_>>());
+        let sources = Case::open("commit-sources");
+        let sources = sources
+            .files()
+            .map(|(file, bytes)| (file.strip_prefix("commit-sources/").unwrap().to_owned(), bytes));
+        Self(files.chain(sources).collect())
+    }
+
+    fn bytes(&self, file: &str) -> Bytes {
+        self.0.get(file).unwrap_or_else(|| panic!("no {file}")).clone()
+    }
+
+    fn layer(&self, file: &str) -> Layer {
+        let blob = LayerBlob::new(file, MemoryBlob::new(self.bytes(file)));
+        block_on(Layer::open(blob, &Limits::default())).unwrap()
+    }
+
+    /// The LSMT stream in `file`, without its wrappers.
+    fn stream(&self, file: &str) -> Vec<u8> {
+        let content = block_on(Content::open(MemoryBlob::new(self.bytes(file)), &Limits::default())).unwrap();
+        let mut stream = vec![0; content.size() as usize];
+        block_on(content.read_at(&mut stream, 0)).unwrap();
+        stream
+    }
+
+    /// The stack that the merges are of, bottom first.
+    fn stack(&self) -> Vec<Layer> {
+        ["L0.obd", "L1.obd", "L2.obd", "L3.obd", "L4.obd"]
+            .map(|file| self.layer(&format!("stack/{file}")))
+            .into()
+    }
+
+    /// Options for a layer that says of itself what the one in `file` says.
+    fn options(&self, file: &str) -> LayerOptions {
+        let layer = self.layer(file);
+        LayerOptions::of_layer(&layer)
+            .with_identity(layer.uuid(), layer.parent_uuid())
+            .with_user_tag(layer.user_tag())
+    }
+}
+
+fn write(options: LayerOptions, fill: impl AsyncFnOnce(&mut LayerWriter<Cursor<Vec<u8>>>)) -> Vec<u8> {
+    let mut writer = LayerWriter::new(Cursor::new(Vec::new()), options).unwrap();
+    block_on(fill(&mut writer));
+    writer.finish().unwrap().into_inner()
+}
+
+#[track_caller]
+fn assert_same(found: &[u8], expected: &[u8], what: &str) {
+    let difference = found.iter().zip(expected).position(|(a, b)| a != b);
+    assert_eq!(difference, None, "{what} differs");
+    assert_eq!(found.len(), expected.len(), "length of {what}");
+}
+
+#[test]
+fn commits_of_writable_layers() {
+    let blobs = Blobs::open();
+    let mut commits = 0;
+    for writable in manifest::<Sources>("commit-sources").writable {
+        let segments = writable.segments(&blobs);
+        let data = MemoryBlob::new(blobs.bytes(&writable.data));
+        for commit in &writable.commits {
+            let found = write(blobs.options(commit), async |writer| {
+                let source = Source::new(&writable.data, &data);
+                writer.copy(segments.iter().copied(), &[source]).await.unwrap();
+            });
+            assert_same(&found, &blobs.stream(commit), commit);
+            commits += 1;
+        }
+    }
+    assert_eq!(commits, 40, "commits of the reference");
+}
+
+#[test]
+fn commits_of_layers_sealed_in_place() {
+    let blobs = Blobs::open();
+    // Not `lsmt-sparse`: what was sealed there is a copy, in which pages of zeros had become holes.
+    for case in ["lsmt-append", "lsmt-append-group"] {
+        let sealed = blobs.layer(&format!("{case}/sealed.data"));
+        let found = write(LayerOptions::of_layer(&sealed), async |writer| {
+            writer.copy_layer(&sealed).await.unwrap();
+        });
+        assert_same(&found, &blobs.stream(&format!("{case}/commit.plain")), case);
+    }
+}
+
+#[test]
+fn a_commit_of_a_commit_is_the_same_again() {
+    let blobs = Blobs::open();
+    let mut layers = 0;
+    for file in blobs.0.keys() {
+        let Ok(layer) = block_on(Layer::open(
+            LayerBlob::new(file.as_str(), MemoryBlob::new(blobs.bytes(file))),
+            &Limits::default(),
+        )) else {
+            continue;
+        };
+        let compact = !file.contains("sealed") && !file.contains("merged") && file != "stack/L4.obd";
+        if compact {
+            let found = write(blobs.options(file), async |writer| writer.copy_layer(&layer).await.unwrap());
+            assert_same(&found, &blobs.stream(file), file);
+            layers += 1;
+        }
+    }
+    assert!(layers > 40, "only {layers} layers");
+}
+
+#[test]
+fn merges_of_a_stack() {
+    let blobs = Blobs::open();
+    for merged in ["stack/merged.plain", "stack/merged.cli"] {
+        let image = Image::stack(blobs.stack(), &Limits::default()).unwrap();
+        let named = blobs.options(merged);
+        let options = LayerOptions::of_image(&image)
+            .with_identity(named.uuid, LayerOptions::of_image(&image).parent_uuid)
+            .with_user_tag(named.user_tag);
+        let found = write(options, async |writer| writer.copy_image(&image).await.unwrap());
+        assert_same(&found, &blobs.stream(merged), merged);
+    }
+}
+
+#[test]
+fn merges_with_a_writable_layer_on_top() {
+    let blobs = Blobs::open();
+    for writable in manifest::<Sources>("commit-sources").writable {
+        let Some(merged) = &writable.merge else { continue };
+        let layers = blobs.stack();
+        let data = MemoryBlob::new(blobs.bytes(&writable.data));
+        let segments = layers.iter().map(|layer| layer.segments().to_vec());
+        let segments = segments.chain([writable.segments(&blobs)]).collect();
+        let index = Index::merge(segments, &Limits::default()).unwrap();
+        // The reference numbers lower layers from the top, and the writable one as if it came next.
+        let lowers = layers.iter().zip((0..5).rev());
+        let mut sources: Vec<_> =
+            lowers.map(|(layer, tag)| Source::new(layer.name(), layer.content()).with_tag(tag)).collect();
+        sources.push(Source::new(&writable.data, &data).with_tag(5));
+        let found = write(blobs.options(merged), async |writer| {
+            writer.copy(index.segments(), &sources).await.unwrap();
+        });
+        assert_same(&found, &blobs.stream(merged), merged);
+    }
+}
+
+#[test]
+fn tars_are_those_of_the_reference() {
+    let blobs = Blobs::open();
+    for file in ["lsmt-commit-zfile/c.lz4.4k.tar", "lsmt-commit-zfile/c.zstd.4k.tar", "stack/L3.obd"] {
+        let tar = blobs.bytes(file);
+        let mut archive = tar::Archive::new(tar.as_ref());
+        let mut zfile = Vec::new();
+        std::io::copy(&mut archive.entries().unwrap().next().unwrap().unwrap(), &mut zfile).unwrap();
+
+        let wrappers = Wrappers::default().with_tar(Some(Tar::Pax));
+        let mut writer = ContentWriter::new(Cursor::new(Vec::new()), wrappers).unwrap();
+        std::io::Write::write_all(&mut writer, &zfile).unwrap();
+        assert_same(&writer.finish().unwrap().into_inner(), &tar, file);
+    }
+}
