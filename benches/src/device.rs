@@ -59,6 +59,19 @@ fn pages(random: &mut Random, least: u64, most: u64) -> u64 {
     (least + random.below(most - least + 1)) * 4096
 }
 
+/// `len` bytes of a device: runs of 4–64 KiB, each of one kind.
+#[must_use]
+pub fn bytes(len: usize) -> Vec<u8> {
+    let mut random = Random::new(1);
+    let mut bytes = Vec::with_capacity(len + (64 << 10));
+    while bytes.len() < len {
+        let run = pages(&mut random, 1, 16);
+        bytes.extend(content(&mut random, run));
+    }
+    bytes.truncate(len);
+    bytes
+}
+
 /// A run of random bytes, two times in five, or of text: LZ4 brings it to a quarter, all in all to 56 %.
 fn content(random: &mut Random, len: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len as usize + 16);
