@@ -67,7 +67,8 @@ fn a_replay_fetches_all_that_the_start_reads() {
             let image = Arc::new(block_on(Image::open(layers, &Limits::default())).unwrap());
 
             let recorder = Recorder::new(Arc::clone(&image), &Limits::default());
-            let mapped: Vec<_> = image.index().segments().iter().map(|segment| segment.start() * 512).collect();
+            let mapped: Vec<_> =
+                image.index().segments().iter().map(|segment| segment.start() * 512).collect();
             let mut reads = Vec::new();
             for _ in 0..20 {
                 let offset = match random.below(mapped.len().max(1)) {

@@ -50,7 +50,7 @@ impl Header {
 /// # Errors
 ///
 /// [`Error::Broken`] naming the entry that breaks a rule.
-fn decode(bytes: &[u8], at: u64, data: Range<u64>) -> Result<Vec<Segment>> {
+pub(super) fn decode(bytes: &[u8], at: u64, data: Range<u64>) -> Result<Vec<Segment>> {
     let mut segments: Vec<Segment> = Vec::with_capacity(bytes.len() / ENTRY_SIZE);
     let mut free_from = 0;
     for (number, entry) in bytes.as_chunks::<ENTRY_SIZE>().0.iter().enumerate() {

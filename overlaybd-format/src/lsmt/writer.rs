@@ -78,7 +78,7 @@ const PAGE: usize = 4096;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lsmt::decode;
+    use crate::lsmt::segments::decode;
 
     fn index(fill: impl FnOnce(&mut IndexWriter) -> Result<()>) -> Vec<Segment> {
         let mut writer = IndexWriter::default();
