@@ -33,7 +33,7 @@ fn layer(directory: &Path, name: &str, layer: u64, compression: Option<Compressi
 
 fn open(criterion: &mut Criterion) {
     let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let lz4 = Some(Compression::new(Algorithm::Lz4, 4 << 10));
+    let lz4 = Some(Compression::new(Algorithm::Lz4));
     let mut group = criterion.benchmark_group("open/3-layers-20000-segments");
     for (name, compression) in [("plain", None), ("lz4-4k", lz4)] {
         let layers: Vec<PathBuf> = (0..3).map(|n| layer(&directory, name, n, compression)).collect();
