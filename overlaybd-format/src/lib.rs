@@ -89,6 +89,8 @@ mod extent;
 mod fields;
 mod file_list;
 mod filesystem;
+#[cfg(feature = "gzip")]
+mod gzip;
 mod image;
 mod index;
 mod layer;
@@ -116,6 +118,8 @@ pub use digest::{Digest, DigestWriter};
 pub use error::{Error, Result};
 pub use extent::{Extent, ExtentKind};
 pub use file_list::{FileList, ListedFiles};
+#[cfg(feature = "gzip")]
+pub use gzip::{GzipBlob, GzipIndex, GzipIndexOptions, GzipIndexer};
 pub use image::Image;
 pub use index::{Index, Lookup};
 pub use layer::{Layer, LayerBlob};

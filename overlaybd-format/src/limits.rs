@@ -15,6 +15,8 @@ pub struct Limits {
     pub zfile_blocks: u64,
     /// Records of a trace (24 bytes each).
     pub trace_records: usize,
+    /// Checkpoints of one gzip index (40 bytes each).
+    pub gzip_checkpoints: u64,
 }
 
 impl Default for Limits {
@@ -25,6 +27,7 @@ impl Default for Limits {
             merged_segments: 128_000_000,
             zfile_blocks: 256 << 20,
             trace_records: 1 << 20,
+            gzip_checkpoints: 4 << 20,
         }
     }
 }

@@ -13,7 +13,7 @@
 //! they are decoded.
 
 mod blocks;
-mod checksum;
+pub(crate) mod checksum;
 mod codec;
 mod compression;
 mod encoder;
