@@ -60,6 +60,11 @@ pub enum Error {
         limit: u64,
     },
 
+    /// An index-only layer was opened without the blob that holds the contents of its files; see
+    /// [`LayerBlob::with_target`](crate::LayerBlob::with_target).
+    #[error("an index-only layer without its target")]
+    MissingTarget,
+
     /// The caller asked for bytes beyond the end.
     #[error("{len} bytes at {offset} are out of bounds of {size} bytes")]
     OutOfBounds {
@@ -158,6 +163,7 @@ impl From<Error> for io::Error {
         let kind = match error.root() {
             Error::Broken { .. } | Error::Checksum { .. } | Error::Limit { .. } => io::ErrorKind::InvalidData,
             Error::Unsupported { .. } => io::ErrorKind::Unsupported,
+            Error::MissingTarget => io::ErrorKind::NotFound,
             Error::OutOfBounds { .. } | Error::InvalidWrite { .. } | Error::Refused { .. } => {
                 io::ErrorKind::InvalidInput
             }

@@ -46,6 +46,15 @@ pub enum ExtentKind {
         /// All the blocks that they are in, with their checksums, as bytes of its blob.
         blob: Range<u64>,
     },
+    /// They are in the target of an index-only layer.
+    Target {
+        /// The layer that points to them.
+        layer: usize,
+        /// Their place in its [content](Layer::content).
+        content: Range<u64>,
+        /// Their place in the target: in the uncompressed stream, however that is stored.
+        target: Range<u64>,
+    },
 }
 
 /// Cuts `device` into extents by `segments`, the ascending segments that touch it, which lie in
@@ -87,8 +96,11 @@ fn kind(segment: Segment, skipped: u64, len: u64, layers: &[Layer]) -> Result<Ex
         .ok_or_else(|| Error::broken("merged index", 0, format!("a segment of layer {layer}")))?;
     let start = segment.stored_at().saturating_mul(SECTOR_SIZE).saturating_add(skipped);
     let content = start..start.saturating_add(len);
-    let blob = of.content().stored(content.clone()).map_err(|error| of.name_error(error))?;
-    Ok(if of.content().is_plain() {
+    if let Some(target) = of.in_target(&content) {
+        return Ok(ExtentKind::Target { layer, content, target });
+    }
+    let blob = of.stream().stored(content.clone()).map_err(|error| of.name_error(error))?;
+    Ok(if of.stream().is_plain() {
         ExtentKind::Plain { layer, content, blob }
     } else {
         ExtentKind::Compressed { layer, content, blob }

@@ -9,6 +9,8 @@
 //! Both go through *all* members of the blob. The reference stops at the end of the first one, and
 //! what is behind reads as zeros there.
 
+#![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
+
 mod blob;
 mod checks;
 mod index;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::content::Content;
 use crate::extent::{Extent, extents};
+use crate::index_only::{IndexOnlyStream, Target};
 use crate::lsmt::{self, Segment, Uuid};
 use crate::{Error, Limits, ReadAt, Result, open};
 
@@ -14,22 +15,34 @@ use crate::{Error, Limits, ReadAt, Result, open};
 pub struct LayerBlob {
     name: Arc<str>,
     blob: Arc<dyn ReadAt>,
+    target: Option<Target>,
 }
 
 impl LayerBlob {
     /// Names `blob`, by its digest or path.
     pub fn new(name: impl Into<Arc<str>>, blob: impl ReadAt + 'static) -> Self {
-        Self { name: name.into(), blob: Arc::new(blob) }
+        Self { name: name.into(), blob: Arc::new(blob), target: None }
+    }
+
+    /// Makes this an index-only layer over `target`: the *uncompressed* tar stream of the OCI layer
+    /// that it was made from, named by the digest of that layer or a path. A compressed one is read
+    /// through a `GzipBlob` (feature `gzip`).
+    ///
+    /// Nothing in the blob of a layer says whether it is index-only; that a target belongs to it does.
+    #[must_use]
+    pub fn with_target(mut self, name: impl Into<Arc<str>>, target: impl ReadAt + 'static) -> Self {
+        self.target = Some(Target { name: name.into(), blob: Arc::new(target) });
+        self
     }
 }
 
 impl fmt::Debug for LayerBlob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("LayerBlob").field(&self.name).field(&self.blob).finish()
+        f.debug_tuple("LayerBlob").field(&self.name).field(&self.blob).field(&self.target).finish()
     }
 }
 
-/// A sealed layer: committed, sealed in place or merged, in any of its wrappers.
+/// A sealed layer: committed, sealed in place, merged or index-only, in any of its wrappers.
 ///
 /// ```
 /// use std::io::Cursor;
@@ -49,22 +62,35 @@ impl fmt::Debug for LayerBlob {
 pub struct Layer {
     name: Arc<str>,
     content: Content,
+    /// What the content is made of in an index-only layer.
+    index_only: Option<Arc<IndexOnlyStream>>,
     trailer: lsmt::Header,
     segments: Vec<Segment>,
 }
 
 impl Layer {
     /// Opens the layer in at most three waves of reads; see `docs/format.md` for what is checked.
+    /// Nothing is read of a target.
     ///
     /// # Errors
     ///
-    /// [`Error::InBlob`] with the name of the blob around whatever is wrong with it.
+    /// [`Error::InBlob`] with the name of the blob around whatever is wrong with it, in particular
+    /// [`Error::MissingTarget`] for an index-only layer without a target, and [`Error::Broken`] for one
+    /// whose target ends before its files do.
     pub async fn open(blob: LayerBlob, limits: &Limits) -> Result<Self> {
-        let LayerBlob { name, blob } = blob;
-        match open::layer(blob, limits).await {
-            Ok((content, trailer, segments)) => Ok(Self { name, content, trailer, segments }),
-            Err(error) => Err(error.in_blob(&name)),
-        }
+        let LayerBlob { name, blob, target } = blob;
+        let target_size = target.as_ref().map(|target| target.blob.size());
+        let (content, trailer, segments) =
+            open::layer(blob, target_size, limits).await.map_err(|error| error.in_blob(&name))?;
+        let (content, index_only) = match target {
+            None => (content, None),
+            Some(target) => {
+                let stream = Arc::new(IndexOnlyStream::new(content, target));
+                let size = stream.size();
+                (Content::new(Arc::clone(&stream) as Arc<dyn ReadAt>, 0..size, None), Some(stream))
+            }
+        };
+        Ok(Self { name, content, index_only, trailer, segments })
     }
 
     /// A layer that was not read from a blob.
@@ -74,7 +100,7 @@ impl Layer {
         trailer: lsmt::Header,
         segments: Vec<Segment>,
     ) -> Self {
-        Self { name, content, trailer, segments }
+        Self { name, content, index_only: None, trailer, segments }
     }
 
     /// The name given to the blob.
@@ -126,13 +152,26 @@ impl Layer {
         extents(range, segments.iter().copied(), std::slice::from_ref(self))
     }
 
-    /// The LSMT stream, which the segments point into.
+    /// What the segments point into: the LSMT stream and, in an index-only layer, its target from the
+    /// next whole sector on.
     #[must_use]
     pub fn content(&self) -> &Content {
         &self.content
     }
 
-    /// Reads every byte of the LSMT stream, so that each check of the format is made once.
+    /// The LSMT stream of the layer's own blob.
+    #[must_use]
+    pub fn stream(&self) -> &Content {
+        self.index_only.as_ref().map_or(&self.content, |stream| stream.own())
+    }
+
+    /// The name given to the target of an index-only layer.
+    #[must_use]
+    pub fn target_name(&self) -> Option<&str> {
+        self.index_only.as_ref().map(|stream| stream.target_name())
+    }
+
+    /// Reads every byte of the LSMT stream and the target, so that each check of the format is made once.
     ///
     /// # Errors
     ///
@@ -149,6 +188,11 @@ impl Layer {
             at = at.saturating_add(len as u64);
         }
         Ok(())
+    }
+
+    /// Where in the target the bytes `content` are; none if they are not.
+    pub(crate) fn in_target(&self, content: &Range<u64>) -> Option<Range<u64>> {
+        self.index_only.as_ref()?.in_target(content)
     }
 
     pub(crate) fn name_error(&self, error: Error) -> Error {

@@ -93,6 +93,7 @@ mod filesystem;
 mod gzip;
 mod image;
 mod index;
+mod index_only;
 mod layer;
 mod layer_writer;
 mod limits;

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 
 use crate::content::Content;
+use crate::index_only::target_sector;
 use crate::lsmt::{self, Segment};
 use crate::zfile::{self, JumpTable, Layout};
 use crate::{Error, Limits, ReadAt, Result, tar};
@@ -30,9 +31,10 @@ pub(crate) async fn content(blob: Arc<dyn ReadAt>, limits: &Limits) -> Result<Co
     waves(&*blob, |held| parse_content(held, &blob, limits)).await
 }
 
-/// Opens a sealed layer: its content, its trailer and its index.
-pub(crate) async fn layer(blob: Arc<dyn ReadAt>, limits: &Limits) -> Result<Parts> {
-    waves(&*blob, |held| parse_layer(held, &blob, limits)).await
+/// Opens a sealed layer: its content, its trailer and its index, which points into a target of
+/// `target_size` bytes too if there is one.
+pub(crate) async fn layer(blob: Arc<dyn ReadAt>, target_size: Option<u64>, limits: &Limits) -> Result<Parts> {
+    waves(&*blob, |held| parse_layer(held, &blob, target_size, limits)).await
 }
 
 /// A layer as its parts.
@@ -79,7 +81,12 @@ fn parse_content(held: &Held, blob: &Arc<dyn ReadAt>, limits: &Limits) -> Attemp
     Ok(Content::new(Arc::clone(blob), unwrapped, Some(layout)))
 }
 
-fn parse_layer(held: &Held, blob: &Arc<dyn ReadAt>, limits: &Limits) -> Attempt<Parts> {
+fn parse_layer(
+    held: &Held,
+    blob: &Arc<dyn ReadAt>,
+    target_size: Option<u64>,
+    limits: &Limits,
+) -> Attempt<Parts> {
     let content = parse_content(held, blob, limits)?;
     let size = content.size();
     let trailer_at = lsmt::Header::trailer_range(size)?;
@@ -89,7 +96,11 @@ fn parse_layer(held: &Held, blob: &Arc<dyn ReadAt>, limits: &Limits) -> Attempt<
     let trailer =
         lsmt::Header::decode_trailer(&held.extract(&content, trailer_at.clone())?, trailer_at.start)?;
     let entries = held.extract(&content, trailer.index_range(size, limits)?)?;
-    let segments = trailer.decode_index(&entries)?;
+    let target = target_size.map(|target_size| lsmt::TargetSectors {
+        start: target_sector(size),
+        len: target_size / lsmt::SECTOR_SIZE,
+    });
+    let segments = trailer.decode_index_over(&entries, target)?;
     Ok((content, trailer, segments))
 }
 

@@ -92,7 +92,11 @@ impl GzipBlob {
     }
 
     /// Cuts a read at checkpoints: the number of each, where the part starts, and the part.
-    fn parts<'a>(&'a self, buf: &'a mut [u8], offset: u64) -> impl Iterator<Item = (usize, u64, &'a mut [u8])> {
+    fn parts<'a>(
+        &'a self,
+        buf: &'a mut [u8],
+        offset: u64,
+    ) -> impl Iterator<Item = (usize, u64, &'a mut [u8])> {
         let (mut at, mut rest) = (offset, buf);
         std::iter::from_fn(move || {
             if rest.is_empty() {
@@ -152,9 +156,10 @@ impl GzipBlob {
     }
 
     async fn begin(&self, number: usize) -> Result<Run> {
-        let checkpoint = self.index.checkpoint(number).ok_or_else(|| {
-            Error::broken("gzip index", 0, format!("there is no checkpoint {number}"))
-        })?;
+        let checkpoint = self
+            .index
+            .checkpoint(number)
+            .ok_or_else(|| Error::broken("gzip index", 0, format!("there is no checkpoint {number}")))?;
         let window = self.index.window(checkpoint).await?;
         Ok(Run::new(&self.index, number, checkpoint, window))
     }
@@ -188,7 +193,10 @@ impl ReadAt for GzipBlob {
 
 impl std::fmt::Debug for GzipBlob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("GzipBlob").field("blob", &self.blob).field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("GzipBlob")
+            .field("blob", &self.blob)
+            .field("index", &self.index)
+            .finish_non_exhaustive()
     }
 }
 

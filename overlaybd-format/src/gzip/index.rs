@@ -10,8 +10,6 @@
 //! A window is the 32 KiB of output before a checkpoint, which the blocks behind it may refer to. The
 //! table is read when the index is opened, a window when it is needed.
 
-#![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
-
 mod checkpoint;
 pub(super) mod coding;
 mod header;
@@ -69,8 +67,9 @@ impl GzipIndex {
         }
         let mut table = vec![0; usize::try_from(header.table_len).unwrap_or(usize::MAX)];
         blob.read_at(&mut table, header.table_at).await?;
-        let table = coding::decode(table, usize::try_from(table_len).unwrap_or(usize::MAX), header.compressed)
-            .ok_or_else(|| broken_table(&header, "it does not decode to an entry for each checkpoint"))?;
+        let table =
+            coding::decode(table, usize::try_from(table_len).unwrap_or(usize::MAX), header.compressed)
+                .ok_or_else(|| broken_table(&header, "it does not decode to an entry for each checkpoint"))?;
         let checkpoints = checkpoints(&header, &table)?;
         Ok(Self { blob, header, checkpoints })
     }
@@ -157,7 +156,10 @@ fn fault(header: &Header, last: Option<&Checkpoint>, checkpoint: &Checkpoint) ->
         Some("the checkpoint lies beyond the end")
     } else if bits > 7 || compressed == 0 {
         Some("the checkpoint has no such bits")
-    } else if window_at < HEADER_LEN as u64 || window_end > header.table_at || u64::from(window_len) > max_window {
+    } else if window_at < HEADER_LEN as u64
+        || window_end > header.table_at
+        || u64::from(window_len) > max_window
+    {
         Some("the window lies outside the windows")
     } else {
         None

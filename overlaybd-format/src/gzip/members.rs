@@ -113,7 +113,8 @@ impl Members {
                 }
                 *taken = taken.saturating_add(1);
                 if *taken == TRAILER_LEN {
-                    let trailer = Trailer::decode(self.at.saturating_sub(TRAILER_LEN as u64 - 1), *bytes);
+                    let trailer =
+                        Trailer::decode(self.at.saturating_add(1).saturating_sub(TRAILER_LEN as u64), *bytes);
                     self.state = State::Between;
                     return Ok(Some(Event::MemberEnd(trailer)));
                 }
@@ -154,9 +155,14 @@ enum State {
     Between,
     Header(MemberHeader),
     /// Before the byte whose high bits are the start of a block.
-    SharedByte { bits: u8 },
+    SharedByte {
+        bits: u8,
+    },
     Body,
-    Trailer { bytes: [u8; TRAILER_LEN], taken: usize },
+    Trailer {
+        bytes: [u8; TRAILER_LEN],
+        taken: usize,
+    },
 }
 
 /// A decoder at the start of a block, the high `bits` bits of `byte` being its first.

@@ -64,7 +64,9 @@ impl Runs {
         kept.memory = kept.memory.saturating_sub(before).saturating_add(memory);
         while kept.memory > self.budget {
             let others = kept.runs.iter().filter(|(other, _)| **other != number);
-            let Some(oldest) = others.min_by_key(|(_, slot)| slot.used).map(|(other, _)| *other) else { return };
+            let Some(oldest) = others.min_by_key(|(_, slot)| slot.used).map(|(other, _)| *other) else {
+                return;
+            };
             let gone = kept.runs.remove(&oldest).map_or(0, |slot| slot.memory);
             kept.memory = kept.memory.saturating_sub(gone);
         }

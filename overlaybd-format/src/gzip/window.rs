@@ -28,7 +28,7 @@ impl WindowTrace {
     pub(super) fn new(window: Vec<u8>, at: u64, bits: u8, byte: u8) -> Result<Self> {
         let mut trace = Self {
             window,
-            low: Marked::new(at, bits, |number| low(number)),
+            low: Marked::new(at, bits, low),
             mixed: Marked::new(at, bits, |number| low(number) ^ high(number).wrapping_add(1)),
         };
         if bits > 0 {
@@ -51,7 +51,9 @@ impl WindowTrace {
         let mut needed = vec![false; WINDOW];
         for (&low, &mixed) in self.low.output().iter().zip(self.mixed.output()) {
             let high = usize::from((low ^ mixed).wrapping_sub(1));
-            if low != mixed && let Some(needed) = needed.get_mut(high << 8 | usize::from(low)) {
+            if low != mixed
+                && let Some(needed) = needed.get_mut(high << 8 | usize::from(low))
+            {
                 *needed = true;
             }
         }

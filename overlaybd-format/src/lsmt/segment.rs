@@ -105,6 +105,11 @@ impl Segment {
         (u128::from(self.mapping) << 64 | u128::from(first)).to_le_bytes()
     }
 
+    /// The same sectors, stored from sector `at` on; `None` if that does not fit.
+    pub(crate) fn stored(self, at: u64) -> Option<Self> {
+        Self::new(self.start(), self.len(), at, self.is_zeroed())
+    }
+
     pub(crate) const fn in_layer(self, layer: u8) -> Self {
         Self { key: self.key, mapping: self.mapping & !TAG | (layer as u64) << TAG_SHIFT }
     }

@@ -37,25 +37,47 @@ impl Header {
     /// # Errors
     ///
     /// [`Error::Broken`] naming the entry that breaks a rule: entries ascend without overlap, none is
-    /// empty, and each points between header and index.
+    /// empty, and each points between header and index. [`Error::MissingTarget`] for the index of an
+    /// index-only layer.
     pub fn decode_index(&self, bytes: &[u8]) -> Result<Vec<Segment>> {
-        decode(bytes, self.index_offset, data_sectors(self.index_offset))
+        self.decode_index_over(bytes, None)
+    }
+
+    /// Decodes the index of a layer that may point into a target too.
+    pub(crate) fn decode_index_over(
+        &self,
+        bytes: &[u8],
+        target: Option<TargetSectors>,
+    ) -> Result<Vec<Segment>> {
+        decode(bytes, self.index_offset, data_sectors(self.index_offset), target)
     }
 }
 
 /// Decodes the entries in `bytes`, which stand at byte `at` of the stream, and checks what a reader
 /// relies on: ascending order without overlap, no empty segment, and every mapping inside `data`, the
-/// sectors of the stream between header and index.
+/// sectors of the stream between header and index, or inside the target of an index-only layer.
 ///
 /// # Errors
 ///
-/// [`Error::Broken`] naming the entry that breaks a rule.
-pub(super) fn decode(bytes: &[u8], at: u64, data: Range<u64>) -> Result<Vec<Segment>> {
+/// [`Error::Broken`] naming the entry that breaks a rule; [`Error::MissingTarget`] for the index of an
+/// index-only layer without a target.
+pub(super) fn decode(
+    bytes: &[u8],
+    at: u64,
+    data: Range<u64>,
+    target: Option<TargetSectors>,
+) -> Result<Vec<Segment>> {
     let mut segments: Vec<Segment> = Vec::with_capacity(bytes.len() / ENTRY_SIZE);
     let mut free_from = 0;
+    let mut packed = Packed::default();
     for (number, entry) in bytes.as_chunks::<ENTRY_SIZE>().0.iter().enumerate() {
-        let Some(segment) = Segment::decode(entry) else { continue };
-        if let Some(why) = fault(segment, free_from, &data) {
+        let Some(mut segment) = Segment::decode(entry) else { continue };
+        let fault = match target {
+            Some(target) => target.place(&mut segment, tag(entry), free_from, &data),
+            None if packed.points_elsewhere(segment, tag(entry)) => return Err(Error::MissingTarget),
+            None => fault(segment, free_from, &data),
+        };
+        if let Some(why) = fault {
             let at = at.saturating_add((number as u64).saturating_mul(ENTRY_SIZE as u64));
             let found = segment.stored_at();
             return Err(Error::broken(
@@ -88,7 +110,7 @@ pub(crate) fn fault(segment: Segment, free_from: u64, data: &Range<u64>) -> Opti
     } else if segment.start() < free_from {
         Some("the segment overlaps or precedes the one before it")
     } else if !inside {
-        Some("the segment points outside the data")
+        Some(OUTSIDE)
     } else {
         None
     }
@@ -97,6 +119,77 @@ pub(crate) fn fault(segment: Segment, free_from: u64, data: &Range<u64>) -> Opti
 /// No writer leaves this many bytes between index and trailer; a wider gap means that the trailer
 /// has lost entries.
 const INDEX_PADDING: u64 = 4096;
+/// Where the target of an index-only layer is in the stream that the layer and it make together, in
+/// sectors.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TargetSectors {
+    pub(crate) start: u64,
+    pub(crate) len: u64,
+}
+
+impl TargetSectors {
+    /// Moves a segment of the target to where the target is. Gives the rule that the segment breaks.
+    fn place(
+        self,
+        segment: &mut Segment,
+        tag: u8,
+        free_from: u64,
+        data: &Range<u64>,
+    ) -> Option<&'static str> {
+        match tag {
+            // Where nothing is stored, no place is wrong.
+            _ if segment.is_zeroed() => fault(*segment, free_from, &(0..u64::MAX)),
+            IN_LAYER => fault(*segment, free_from, data),
+            IN_TARGET => {
+                let fault = fault(*segment, free_from, &(0..self.len)).map(|why| match why {
+                    OUTSIDE => "the segment points beyond the end of the target",
+                    other => other,
+                });
+                match segment.stored_at().checked_add(self.start).and_then(|at| segment.stored(at)) {
+                    Some(moved) => *segment = moved,
+                    None => return fault.or(Some(OUTSIDE)),
+                }
+                fault
+            }
+            _ => Some("the tag names neither the layer nor its target"),
+        }
+    }
+}
+
+/// Tells the index of an index-only layer from others, whose tags mean nothing: what is committed or
+/// merged stores its data without gaps, and what is sealed in place has no tags.
+#[derive(Debug)]
+struct Packed {
+    /// Where the next data is stored.
+    next: u64,
+}
+
+impl Packed {
+    fn points_elsewhere(&mut self, segment: Segment, tag: u8) -> bool {
+        let in_sequence = segment.is_zeroed() || segment.stored_at() == self.next;
+        if !segment.is_zeroed() {
+            self.next = segment.stored_at().saturating_add(segment.len());
+        }
+        tag == IN_TARGET && !in_sequence
+    }
+}
+
+impl Default for Packed {
+    fn default() -> Self {
+        Self { next: FIRST_DATA_SECTOR }
+    }
+}
+
+/// The tag of a stored entry.
+fn tag(entry: &[u8; ENTRY_SIZE]) -> u8 {
+    let [.., tag] = entry;
+    *tag
+}
+
+const OUTSIDE: &str = "the segment points outside the data";
+/// The tags of an index-only layer.
+const IN_LAYER: u8 = 0;
+const IN_TARGET: u8 = 1;
 
 /// Bytes of an index entry.
 pub(crate) const ENTRY_SIZE: usize = 16;
@@ -124,7 +217,7 @@ mod tests {
     fn padding_is_dropped_wherever_it_stands() {
         let mut bytes = entries(&[(0, 8, 8, false), (16, 8, 16, false)]);
         bytes.splice(16..16, SENTINEL);
-        assert_eq!(decode(&bytes, 0, 8..24).unwrap().len(), 2);
+        assert_eq!(decode(&bytes, 0, 8..24, None).unwrap().len(), 2);
     }
 
     #[test]
@@ -137,11 +230,11 @@ mod tests {
             (vec![(0, 8, 17, false)], "outside the data"),
             (vec![(0, 8, 25, true)], "outside the data"),
         ] {
-            let error = decode(&entries(&list), 4096, 8..24).unwrap_err().to_string();
+            let error = decode(&entries(&list), 4096, 8..24, None).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
         assert!(
-            decode(&entries(&[(0, 8, 24, true)]), 0, 8..24).is_ok(),
+            decode(&entries(&[(0, 8, 24, true)]), 0, 8..24, None).is_ok(),
             "a zeroed mapping may point at the end"
         );
     }

@@ -83,7 +83,7 @@ mod tests {
     fn index(fill: impl FnOnce(&mut IndexWriter) -> Result<()>) -> Vec<Segment> {
         let mut writer = IndexWriter::default();
         fill(&mut writer).unwrap();
-        decode(&writer.encode(), 0, 8..u64::MAX).unwrap()
+        decode(&writer.encode(), 0, 8..u64::MAX, None).unwrap()
     }
 
     #[test]

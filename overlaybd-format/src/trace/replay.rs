@@ -60,12 +60,12 @@ impl Trace {
             else {
                 continue;
             };
-            let end = content.end.min(of.content().size());
+            let end = content.end.min(of.stream().size());
             if content.start >= end {
                 continue;
             }
-            let stored = of.content().stored(content.start..end).map_err(|error| of.name_error(error))?;
-            let seen = seen.get_or_insert_with(|| Pages::new(of.content().blob().size()));
+            let stored = of.stream().stored(content.start..end).map_err(|error| of.name_error(error))?;
+            let seen = seen.get_or_insert_with(|| Pages::new(of.stream().blob().size()));
             seen.claim(&stored, |range| match ranges.last_mut() {
                 Some(last) if last.layer == layer && last.range.end == range.start => {
                     last.range.end = range.end;

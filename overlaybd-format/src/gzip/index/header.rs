@@ -1,7 +1,6 @@
 //! The record at the front of a gzip index.
 
 use crate::fields::Fields;
-use crate::gzip::members::WINDOW;
 use crate::zfile::checksum::raw_crc32c;
 use crate::{Error, Result};
 
@@ -48,8 +47,8 @@ impl Header {
         out.extend(MAGIC);
         out.extend([0, VERSION, MINOR_VERSION, u8::from(self.compressed), LEVEL, 0]);
         out.extend(self.span.to_le_bytes());
-        out.extend((WINDOW as u32).to_le_bytes());
-        out.extend((ENTRY_LEN as u32).to_le_bytes());
+        out.extend(WINDOW_SIZE.to_le_bytes());
+        out.extend(ENTRY_SIZE.to_le_bytes());
         for size in [self.entries, self.gzip_size, self.index_size, self.uncompressed_size] {
             out.extend(size.to_le_bytes());
         }
@@ -72,8 +71,8 @@ impl Header {
         let entry_len = fields.u32()?;
         for (what, value, known) in [
             ("gzip index version", version.into(), VERSION.into()),
-            ("window size of a gzip index", u64::from(window), WINDOW as u64),
-            ("entry size of a gzip index", u64::from(entry_len), ENTRY_LEN as u64),
+            ("window size of a gzip index", window.into(), WINDOW_SIZE.into()),
+            ("entry size of a gzip index", entry_len.into(), ENTRY_SIZE.into()),
             ("window coding of a gzip index", coding.into(), u64::from(coding.min(1))),
         ] {
             if value != known {
@@ -119,11 +118,13 @@ pub(super) fn broken(why: impl Into<std::borrow::Cow<'static, str>>) -> Error {
 /// Bytes of the header.
 pub(super) const HEADER_LEN: usize = 333;
 /// Bytes of an entry of the table.
-pub(super) const ENTRY_LEN: usize = 29;
+pub(super) const ENTRY_LEN: usize = ENTRY_SIZE as usize;
 
 const WHAT: &str = "gzip index header";
 /// The reference compares these seven bytes and writes a NUL behind them.
 const MAGIC: &[u8] = b"ddgzidx";
+const ENTRY_SIZE: u32 = 29;
+const WINDOW_SIZE: u32 = 32 << 10;
 const VERSION: u8 = 1;
 const MINOR_VERSION: u8 = 0;
 /// The level that the reference compresses windows with by default.

@@ -45,7 +45,8 @@ impl IndexWriter {
             }
             keep
         });
-        self.windows_len = self.entries.iter().filter_map(|e| e.window.as_ref()).map(|w| w.len() as u64).sum();
+        self.windows_len =
+            self.entries.iter().filter_map(|e| e.window.as_ref()).map(|w| w.len() as u64).sum();
     }
 
     /// The bytes of the index of a gzip blob of `gzip_size` bytes.
