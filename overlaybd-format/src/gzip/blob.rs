@@ -141,7 +141,7 @@ impl GzipBlob {
             let copied = run.copy(rest, at);
             rest = std::mem::take(&mut rest).get_mut(copied..).unwrap_or_default();
             at = at.saturating_add(copied as u64);
-            if rest.is_empty() {
+            if rest.is_empty() && !run.is_ending() {
                 return Ok(());
             }
             let wanted = run.wanted(end);

@@ -66,7 +66,9 @@ impl Checks {
     pub(super) fn add(&mut self, number: usize, span: SpanSum) -> Result<()> {
         self.spans.insert(number, span);
         let mut number = number;
-        while let (true, Some(span)) = (self.members.contains_key(&number), self.spans.remove(&number)) {
+        while self.members.contains_key(&number)
+            && let Some(span) = self.spans.remove(&number)
+        {
             let mut member = self.members.remove(&number).unwrap_or_default();
             member.combine(&span.head);
             if let Some(trailer) = span.end {

@@ -138,6 +138,8 @@ fn checkpoints(header: &Header, table: &[u8]) -> Result<Vec<Checkpoint>> {
             _ => checkpoints.push(checkpoint),
         }
     }
+    // Behind one at the very end there is nothing to inflate.
+    checkpoints.pop_if(|last| last.uncompressed == header.uncompressed_size && last.uncompressed > 0);
     if checkpoints.is_empty() && header.uncompressed_size > 0 {
         return Err(broken_table(header, "it has no entry"));
     }

@@ -19,14 +19,14 @@ use crate::{Error, Result};
 pub struct GzipIndexOptions {
     /// The smallest distance of checkpoints, in bytes of the uncompressed stream; from 64 KiB to 1 GiB.
     pub span: u32,
-    /// The largest size of the index, in thousandths of the gzip blob. The span is doubled until the
+    /// The largest size of the index, in thousandths of the gzip blob. The span grows until the
     /// index keeps to it. Blobs of less than a few megabytes may have 32 KiB.
     pub permille: u32,
 }
 
 impl Default for GzipIndexOptions {
     fn default() -> Self {
-        Self { span: 512 << 10, permille: 10 }
+        Self { span: 512 << 10, permille: 8 }
     }
 }
 
@@ -277,7 +277,7 @@ impl Checkpoints {
     fn keep_to_budget(&mut self, compressed: u64) {
         let budget = (compressed.saturating_mul(self.permille) / 1000).max(SMALL_INDEX);
         while self.index.len() > budget && self.span < MAX_SPAN.into() {
-            self.span = self.span.saturating_mul(2).min(MAX_SPAN.into());
+            self.span = self.span.saturating_mul(3).div_ceil(2).min(MAX_SPAN.into());
             self.index.thin_out(self.span);
         }
     }

@@ -39,7 +39,6 @@ impl Run {
             compressed: checkpoint.compressed..next.map_or(index.gzip_size(), |next| next.compressed),
             uncompressed: checkpoint.uncompressed..index.span_end(number),
             next_bits: next.map(|next| next.bits),
-            boundary: None,
             sum: SpanSum::default(),
         };
         let filled = window.len();
@@ -78,12 +77,18 @@ impl Run {
         let output = u128::from(offset.saturating_sub(self.at));
         let guess = output.saturating_mul(len(compressed)).checked_div(len(uncompressed)).unwrap_or_default();
         let guess = u64::try_from(guess).unwrap_or(MOST_INPUT);
-        let input = guess.saturating_add(guess / 8).saturating_add(LEAST_INPUT).min(MOST_INPUT);
+        let input = guess.saturating_add(guess / 8).saturating_add(LEAST_INPUT);
         let start = members.at();
         let rest = compressed.end.saturating_sub(start);
         // A short rest is not worth a request of its own.
-        let input = if rest <= input.saturating_add(LEAST_INPUT) { rest } else { input };
-        start..start.saturating_add(input)
+        let all = offset >= uncompressed.end || rest <= input.saturating_add(LEAST_INPUT);
+        start..start.saturating_add(if all { rest } else { input }.min(MOST_INPUT))
+    }
+
+    /// Whether all output is at hand, and what is behind it has not been looked at yet: the end of the
+    /// member, it may be.
+    pub(super) fn is_ending(&self) -> bool {
+        self.decoder.as_ref().is_some_and(|decoder| self.at >= decoder.uncompressed.end)
     }
 
     /// Inflates `input`, which has to be what [`wanted`](Self::wanted) named, or as much of it as makes
@@ -108,7 +113,7 @@ impl Run {
             if decoder.note(event, self.at)? {
                 return Ok(Some(decoder.sum));
             }
-            if input.is_empty() {
+            if event == Event::InputUsed {
                 break;
             }
         }
@@ -126,7 +131,9 @@ impl Run {
                 self.out.copy_within(self.filled.saturating_sub(KEPT).., 0);
                 (self.filled, self.real) = (KEPT, 0);
             } else {
-                let len = self.filled.saturating_mul(2).max(FIRST).min(most);
+                let doubled = self.filled.saturating_mul(2).max(FIRST);
+                // The last step but one would be copied for little.
+                let len = if doubled > most / 2 { most } else { doubled };
                 let len = len.min(self.filled.saturating_add(rest));
                 self.out.reserve_exact(len.saturating_sub(self.filled));
                 self.out.resize(len, 0);
@@ -143,8 +150,6 @@ struct Decoder {
     uncompressed: Range<u64>,
     /// The bits of the last compressed byte that belong to the next span; none at the end of the blob.
     next_bits: Option<u8>,
-    /// Set if a block ends here, to the bits that belong to the next one.
-    boundary: Option<u8>,
     sum: SpanSum,
 }
 
@@ -152,7 +157,7 @@ impl Decoder {
     /// Notes what came at byte `at` of the uncompressed stream. True if it was the end of the span,
     /// which must be where the index says.
     fn note(&mut self, event: Event, at: u64) -> Result<bool> {
-        self.boundary = match event {
+        let boundary = match event {
             Event::Boundary { bits } => Some(bits),
             Event::MemberStart => Some(0),
             _ => None,
@@ -161,18 +166,18 @@ impl Decoder {
             self.sum.member_end(trailer)?;
         }
         let all_output = at >= self.uncompressed.end;
-        if event == Event::OutputFull && all_output {
-            // Behind the last span there may be more than an index of the reference knows of.
-            return if self.next_bits.is_none() { Ok(true) } else { Err(self.misplaced(at)) };
-        }
-        if self.members.at() < self.compressed.end {
-            return Ok(false);
-        }
         let ends = match self.next_bits {
-            Some(bits) => self.boundary == Some(bits),
-            None => self.members.may_end(),
+            Some(bits) => boundary == Some(bits),
+            // Behind the last span there may be more than an index of the reference knows of.
+            None => self.members.may_end() || event == Event::OutputFull,
         };
-        if ends && all_output { Ok(true) } else { Err(self.misplaced(at)) }
+        let goes_on =
+            if event == Event::OutputFull { !all_output } else { self.members.at() < self.compressed.end };
+        match (goes_on, ends && all_output) {
+            (true, _) => Ok(false),
+            (false, true) => Ok(true),
+            (false, false) => Err(self.misplaced(at)),
+        }
     }
 
     fn misplaced(&self, at: u64) -> Error {
@@ -186,7 +191,7 @@ impl Decoder {
 }
 
 /// Output held of a span, in bytes; more than the usual span.
-const AT_HAND: usize = 4 << 20;
+const AT_HAND: usize = 2 << 20;
 /// What is kept of it when it is full. No less than is inflated in one go, which a reader has to find
 /// at hand, and no less than a window.
 const KEPT: usize = AT_HAND / 2;

@@ -47,6 +47,16 @@ impl Random {
         Self(seed)
     }
 
+    /// `len` bytes of words from a small vocabulary, which compress to a fraction.
+    pub(crate) fn words(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(len + 16);
+        while bytes.len() < len {
+            bytes.extend(format!("{:x} ", self.below(5_000).pow(2)).bytes());
+        }
+        bytes.truncate(len);
+        bytes
+    }
+
     /// The next number, below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
