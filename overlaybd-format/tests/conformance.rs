@@ -11,7 +11,8 @@ use futures::FutureExt;
 use futures::executor::block_on;
 use overlaybd_format::trace::Recorder;
 use overlaybd_format::{
-    Content, Error, FileBlob, Image, Limits, MemoryBlob, ReadAt, Result, Warm, check_bounds, conformance,
+    Content, Error, FileBlob, Image, Layer, LayerBlob, Limits, MemoryBlob, ReadAt, Result, Warm,
+    check_bounds, conformance,
 };
 
 use crate::golden::Case;
@@ -76,6 +77,39 @@ fn recorder() {
     block_on(conformance::read_at(&recorder, &bytes()));
     let whole = 0..bytes().len() as u64;
     assert_eq!(recorder.ranges(), [whole], "the suite begins with a read of everything");
+}
+
+#[test]
+fn index_only_layer() {
+    let case = Case::open("turbooci");
+    let blob = LayerBlob::new("metadata", case.blob("erofs-tar-L3.fs.meta"))
+        .with_target("target", case.blob("L3.gzip.meta"));
+    // Any bytes will do as a target, if only they are enough.
+    let error = block_on(Layer::open(blob.clone(), &Limits::default())).unwrap_err();
+    assert!(matches!(error.root(), Error::Broken { .. }), "{error}");
+    let mut target = case.bytes("L1.tar.gz").to_vec();
+    target.truncate(798_720 + 77);
+    let blob = blob.with_target("target", MemoryBlob::new(target));
+    let layer = block_on(Layer::open(blob, &Limits::default())).unwrap();
+    let expected = read_all(layer.content());
+    block_on(conformance::read_at(layer.content(), &expected));
+}
+
+#[cfg(feature = "gzip")]
+#[test]
+fn gzip_blob() {
+    use overlaybd_format::{GzipBlob, GzipIndex};
+
+    let case = Case::open("gzindex");
+    for (gzip, index) in [("g1.gz", "g1.s65536.a0.l6.meta"), ("stored.gz", "stored.meta")] {
+        let open = || {
+            let index = block_on(GzipIndex::open(case.blob(index), &Limits::default())).unwrap();
+            GzipBlob::new(case.blob(gzip), index).unwrap()
+        };
+        let expected = read_all(&open());
+        block_on(conformance::read_at(&open(), &expected));
+        block_on(conformance::read_at(&open().with_memory(0), &expected));
+    }
 }
 
 fn read_all(reader: &dyn ReadAt) -> Vec<u8> {
