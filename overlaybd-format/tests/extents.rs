@@ -21,7 +21,8 @@ fn extents_lead_to_the_bytes_of_a_read() {
             let blobs: Vec<_> = device.layers.iter().map(|file| case.blob(file)).collect();
             let image = block_on(Image::open(case.layers(device), &Limits::default())).unwrap();
             let size = usize::try_from(image.size()).unwrap();
-            let mut ranges: Vec<_> = image.index().segments().step_by(37).map(|s| s.start() * 512).collect();
+            let mut ranges: Vec<_> =
+                image.index().segments().iter().step_by(37).map(|s| s.start() * 512).collect();
             ranges.extend((0..20).map(|_| random.below(size) as u64));
             for start in ranges {
                 let end = (start + random.below(200_000) as u64).min(image.size());

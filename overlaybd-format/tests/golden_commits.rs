@@ -126,7 +126,7 @@ fn commits_of_writable_layers() {
         for commit in &writable.commits {
             let found = write(blobs.options(commit), async |writer| {
                 let source = Source::new(&writable.data, &data);
-                writer.copy(segments.iter().copied(), &[source]).await.unwrap();
+                writer.copy(&segments, &[source]).await.unwrap();
             });
             assert_same(&found, &blobs.stream(commit), commit);
             commits += 1;

@@ -46,7 +46,7 @@ impl<W: Write> LayerWriter<W> {
     /// As [`copy`](Self::copy).
     pub async fn copy_layer(&mut self, layer: &Layer) -> Result<()> {
         let source = Source::new(layer.name(), layer.content());
-        self.copy(layer.segments().iter().copied(), &[source]).await
+        self.copy(layer.segments(), &[source]).await
     }
 
     /// Copies what the device reads from each of its layers, so that one layer takes the place of all.
@@ -80,7 +80,7 @@ impl<W: Write> LayerWriter<W> {
             Source::new(layer.name(), layer.content()).with_tag(tag)
         };
         let sources: Vec<_> = image.layers().iter().zip(tags).map(source).collect();
-        self.copy(image.index().segments().iter().copied(), &sources).await
+        self.copy(image.index().segments(), &sources).await
     }
 
     /// Copies `segments`, which are in ascending order behind all that was written before. The bytes
@@ -92,12 +92,8 @@ impl<W: Write> LayerWriter<W> {
     /// # Errors
     ///
     /// What reading reports, as [`Error::InBlob`]; otherwise as [`write`](Self::write).
-    pub async fn copy(
-        &mut self,
-        segments: impl IntoIterator<Item = Segment>,
-        sources: &[Source<'_>],
-    ) -> Result<()> {
-        let mut pieces = segments.into_iter().flat_map(pieces).peekable();
+    pub async fn copy(&mut self, segments: &[Segment], sources: &[Source<'_>]) -> Result<()> {
+        let mut pieces = segments.iter().copied().flat_map(pieces).peekable();
         let mut bytes = Vec::new();
         loop {
             let batch = take_batch(&mut pieces);
