@@ -1,7 +1,8 @@
 //! Reading and deleting blobs.
 
 use hyper::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE,
+    RANGE, TRANSFER_ENCODING,
 };
 use hyper::{Method, Response, StatusCode};
 
@@ -59,6 +60,11 @@ impl Registry {
                 let (first, last) = (range.start.saturating_add(shift), range.end.saturating_sub(1));
                 let content_range = format!("bytes {first}-{}/{size}", last.saturating_add(shift));
                 let response = about(StatusCode::PARTIAL_CONTENT).with(CONTENT_RANGE, content_range);
+                if range.end < size && self.faults.has(path, &Fault::LongBody) {
+                    let mut response = octets(response, Body::part(content, range.start..size));
+                    response.headers_mut().remove(CONTENT_LENGTH);
+                    return Ok(response.with(TRANSFER_ENCODING, "chunked"));
+                }
                 Ok(octets(response, Body::part(content, range)))
             }
             Asked::Nothing => {

@@ -12,6 +12,11 @@ pub enum Fault {
     /// There is no Referrers API: 404 with a plain text, and no `OCI-Subject` after a push. Subjects are
     /// still recorded, so taking the fault away is the upgrade of an old registry.
     ReferrersOff,
+    /// The Referrers API answers 404 with a JSON error list of this code.
+    ReferrersError {
+        /// The code of the one error.
+        code: String,
+    },
     /// The referrers filter is ignored, which the specification allows.
     FilterIgnored,
     /// The referrers filter is ignored, yet `OCI-Filters-Applied` claims otherwise.
@@ -50,6 +55,8 @@ pub enum Fault {
     RangeIgnored,
     /// A partial answer claims to start one byte further on than it does.
     WrongContentRange,
+    /// A partial answer goes on behind its range, to the end of the blob, and nothing in its head tells.
+    LongBody,
     /// A 416 declares a body as long as the blob and closes the connection after a few bytes.
     LongNotSatisfiable,
     /// `Docker-Content-Digest` names other content.
@@ -60,6 +67,11 @@ pub enum Fault {
     ExpiredToken {
         /// 401 with a challenge, or 403 without one as some registries do.
         status: u16,
+    },
+    /// The token endpoint answers 307.
+    RealmRedirect {
+        /// The URL that it names.
+        to: String,
     },
     /// New tokens are accepted for this long, whatever their `expires_in` says.
     TokenLifetime(Duration),

@@ -104,6 +104,13 @@ impl Registry {
                 .with(CONTENT_TYPE, "text/plain; charset=utf-8")
                 .with_body("404 page not found\n".to_owned()));
         }
+        let code = self.faults.strike(path, |fault| match fault {
+            Fault::ReferrersError { code } => Some(code.clone()),
+            _ => None,
+        });
+        if let Some(code) = code {
+            return Err(Refusal::new(StatusCode::NOT_FOUND, code, "switched on by a fault"));
+        }
         if *call.method() != Method::GET {
             return Err(Refusal::unsupported());
         }

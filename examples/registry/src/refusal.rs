@@ -17,7 +17,7 @@ pub(crate) struct Refusal(Box<Parts>);
 #[derive(Debug)]
 struct Parts {
     status: StatusCode,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: Cow<'static, str>,
     detail: Option<String>,
     header: Option<(HeaderName, HeaderValue)>,
@@ -25,8 +25,18 @@ struct Parts {
 
 impl Refusal {
     /// A refusal with one of the specification's error codes.
-    pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Parts { status, code, message: message.into(), detail: None, header: None }))
+    pub(crate) fn new(
+        status: StatusCode,
+        code: impl Into<Cow<'static, str>>,
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self(Box::new(Parts {
+            status,
+            code: code.into(),
+            message: message.into(),
+            detail: None,
+            header: None,
+        }))
     }
 
     /// The same refusal about the thing named by `detail`.

@@ -1,6 +1,6 @@
 //! The token endpoint: the GET form with Basic credentials, and the OAuth2 POST form.
 
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION};
 use hyper::{Method, StatusCode};
 use serde_json::json;
 
@@ -13,6 +13,13 @@ impl Gate {
     /// Answers a request for a token.
     pub(crate) async fn token(&self, call: &mut Call, faults: &Faults) -> Answer {
         let Auth::Bearer(bearer) = &self.auth else { return Err(Refusal::unsupported()) };
+        let elsewhere = faults.strike(call.path(), |fault| match fault {
+            Fault::RealmRedirect { to } => Some(to.clone()),
+            _ => None,
+        });
+        if let Some(to) = elsewhere {
+            return Ok(answer(StatusCode::TEMPORARY_REDIRECT).with(LOCATION, to));
+        }
         let (known, asked) = match *call.method() {
             Method::GET => (self.by_header(bearer, call)?, call.query().to_vec()),
             Method::POST => {
