@@ -1,6 +1,8 @@
-//! A client for a registry, with the credentials of whoever runs the binary.
+//! How registries are reached: with or without TLS, as whom, how patiently, through which cache.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use referrers::{
@@ -8,28 +10,66 @@ use referrers::{
     StaticCredentials,
 };
 
-/// A client for the host of `repository`. Without a user name and password in `credentials`, the docker
-/// configuration of the user is asked; without that, the client is anonymous.
-///
-/// # Errors
-///
-/// If no HTTP client can be made.
-pub fn client(
-    repository: &Repository,
-    plain_http: bool,
-    credentials: Option<(String, String)>,
-) -> Result<Registry> {
-    let host = repository.host();
-    let mut options = RegistryOptions::default();
-    if plain_http {
-        options = options.with_plain_http(host);
-    }
-    let credentials: Arc<dyn CredentialSource> = match (credentials, DockerConfig::of_user()) {
-        (Some((user, password)), _) => {
-            Arc::new(StaticCredentials::new(host, vec![Credential::password(user, password)]))
+use crate::origin::Origin;
+
+/// The way to registries.
+#[derive(Debug, Clone)]
+pub struct Access {
+    /// Whether they are spoken to without TLS.
+    pub plain_http: bool,
+    /// What they are shown. Without it, the docker configuration of the user is asked; without that, access
+    /// is anonymous.
+    pub credential: Option<Credential>,
+    /// Time for one request for a document, and for one read of a blob with all its retries.
+    pub timeout: Duration,
+    /// Where fetched bytes are kept beside memory.
+    pub keep: Keep,
+}
+
+/// Where fetched bytes are kept beside memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// Nowhere: they are read once.
+    Nowhere,
+    /// In a directory that goes with the last blob that is read through it.
+    Temporary,
+    /// In this directory, for the next run too.
+    Directory(PathBuf),
+}
+
+impl Access {
+    /// A client for the host of `repository`.
+    ///
+    /// # Errors
+    ///
+    /// If no HTTP client can be made.
+    pub fn registry(&self, repository: &Repository) -> Result<Registry> {
+        let host = repository.host();
+        let mut options = RegistryOptions::default().with_deadline(self.timeout);
+        if self.plain_http {
+            options = options.with_plain_http(host);
         }
-        (None, Some(config)) => Arc::new(config),
-        (None, None) => Arc::new(Anonymous),
-    };
-    Ok(Registry::new(options, credentials)?)
+        let credentials: Arc<dyn CredentialSource> = match (&self.credential, DockerConfig::of_user()) {
+            (Some(credential), _) => Arc::new(StaticCredentials::new(host, vec![credential.clone()])),
+            (None, Some(config)) => Arc::new(config),
+            (None, None) => Arc::new(Anonymous),
+        };
+        Ok(Registry::new(options, credentials)?)
+    }
+
+    /// The blobs of `repository`, with a cache of their own. To be called from a task of a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`registry`](Self::registry) and [`Origin::new`].
+    pub fn origin(&self, repository: &Repository) -> Result<Origin> {
+        Origin::new(self.registry(repository)?, repository.clone(), &self.keep, self.timeout)
+    }
+}
+
+impl Default for Access {
+    /// TLS, the user's own credentials, half a minute, a temporary directory.
+    fn default() -> Self {
+        Self { plain_http: false, credential: None, timeout: Duration::from_secs(30), keep: Keep::Temporary }
+    }
 }

@@ -6,12 +6,15 @@
 //! ```
 //!
 //! Keys that the format does not name are ignored, as it asks; a known key with a value of the wrong
-//! type is an error that names the key.
+//! type, or with one that asks for what is not supported, is an error that names the key. Two known keys
+//! change nothing here: `resultFile` is where a runtime says that it made a device, and nobody but it
+//! must write there; the trace of an acceleration layer only makes reads faster.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
+use referrers::{Digest, Repository};
 use serde::Deserialize;
 
 /// A parsed configuration.
@@ -30,6 +33,8 @@ pub struct Config {
     pub acceleration_layer: bool,
     /// Where a runtime records or finds a prefetch trace.
     pub record_trace_path: String,
+    /// How a runtime downloads remote blobs as a whole.
+    pub download: Download,
 }
 
 /// A lower layer as configured.
@@ -66,15 +71,28 @@ pub struct Upper {
     pub gzip_index: String,
 }
 
+/// The background download as configured.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Download {
+    /// Whether there is one.
+    pub enable: bool,
+}
+
 /// Where the bytes of a lower layer are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A file on this machine.
-    File(PathBuf),
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The digest that the configuration gives, if any.
+        digest: Option<Digest>,
+    },
     /// A blob of the repository at [`Config::repo_blob_url`].
     Remote {
         /// Digest of the blob.
-        digest: String,
+        digest: Digest,
         /// Its length in bytes.
         size: u64,
     },
@@ -88,7 +106,7 @@ impl Config {
     /// If it cannot be read, or as [`parse`](Self::parse).
     pub fn read(path: &Path) -> Result<Self> {
         let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&text).with_context(|| format!("in {}", path.display()))
+        Self::parse(&text).with_context(|| path.display().to_string())
     }
 
     /// Parses a configuration.
@@ -106,34 +124,68 @@ impl Config {
         Ok(config)
     }
 
-    /// Where each lower layer is, bottom first. Relative paths start at `directory`. A local blob is
+    /// Where each layer of the device is, bottom first. Relative paths start at `directory`. A local blob is
     /// preferred to a remote one; of a lower's local paths the first that exists counts: `file`, then
-    /// `overlaybd.commit`, `.commit` and `overlaybd.sealed` in `dir`.
+    /// `overlaybd.commit`, `.commit` and `overlaybd.sealed` in `dir`. The top lower is left out if it is an
+    /// acceleration layer.
     ///
     /// # Errors
     ///
     /// If a lower is neither here nor remote, or the configuration uses what is not supported: a
-    /// writable layer, index-only lowers, an acceleration layer.
+    /// writable layer, index-only lowers, the recording of a trace, a background download.
     pub fn places(&self, directory: &Path) -> Result<Vec<Place>> {
         ensure!(self.upper == Upper::default(), "key upper: writable layers are not supported yet");
-        ensure!(!self.acceleration_layer, "key accelerationLayer: prefetch traces are not supported yet");
-        ensure!(!self.lowers.is_empty(), "key lowers: there are no layers");
+        ensure!(self.record_trace_path.is_empty(), "key recordTracePath: traces are not supported yet");
+        ensure!(!self.download.enable, "key download: downloads in the background are not supported");
+        let mut lowers = self.lowers.as_slice();
+        if self.acceleration_layer {
+            let (_, below) = lowers.split_last().context("key accelerationLayer: there are no layers")?;
+            lowers = below;
+        }
+        ensure!(!lowers.is_empty(), "key lowers: there are no layers");
         let place = |(n, lower)| self.place(lower, directory).with_context(|| format!("lower {n}"));
-        self.lowers.iter().enumerate().map(place).collect()
+        lowers.iter().enumerate().map(place).collect()
+    }
+
+    /// The repository that [`repo_blob_url`](Self::repo_blob_url) names, and whether it is spoken to without
+    /// TLS.
+    ///
+    /// # Errors
+    ///
+    /// If the URL has another form than `http(s)://<host>/v2/<repository>/blobs`.
+    pub fn repository(&self) -> Result<(Repository, bool)> {
+        let url = &self.repo_blob_url;
+        let place = || format!("key repoBlobUrl: {url:?} is not http(s)://<host>/v2/<repository>/blobs");
+        let (scheme, rest) = url.split_once("://").with_context(place)?;
+        ensure!(matches!(scheme, "http" | "https"), place());
+        let (host, rest) = rest.split_once("/v2/").with_context(place)?;
+        let path = rest.trim_end_matches('/').strip_suffix("/blobs").with_context(place)?;
+        // Credentials are kept under the name that people write.
+        let host = if host == DOCKER_HUB_API { DOCKER_HUB } else { host };
+        Ok((Repository::new(host, path).with_context(place)?, scheme == "http"))
     }
 
     fn place(&self, lower: &Lower, directory: &Path) -> Result<Place> {
-        let index_only = [&lower.target_file, &lower.target_digest, &lower.gzip_index];
-        ensure!(index_only.iter().all(|key| key.is_empty()), "index-only layers are not supported yet");
-        if let Some(file) = lower.local_paths(directory).into_iter().find(|path| path.exists()) {
-            return Ok(Place::File(file));
+        for (key, value) in [
+            ("targetFile", &lower.target_file),
+            ("targetDigest", &lower.target_digest),
+            ("gzipIndex", &lower.gzip_index),
+        ] {
+            ensure!(value.is_empty(), "key {key}: index-only layers are not supported yet");
         }
-        if lower.digest.is_empty() {
+        let digest = match lower.digest.as_str() {
+            "" => None,
+            text => Some(text.parse::<Digest>().context("key digest")?),
+        };
+        if let Some(path) = lower.local_paths(directory).into_iter().find(|path| path.exists()) {
+            return Ok(Place::File { path, digest });
+        }
+        let Some(digest) = digest else {
             bail!("no file at {:?} or in {:?}, and no digest", lower.file, lower.dir);
-        }
-        ensure!(!self.repo_blob_url.is_empty(), "{} is remote, but key repoBlobUrl is missing", lower.digest);
-        ensure!(lower.size > 0, "{} is remote, but its key size is missing", lower.digest);
-        Ok(Place::Remote { digest: lower.digest.clone(), size: lower.size })
+        };
+        ensure!(!self.repo_blob_url.is_empty(), "{digest} is remote, but key repoBlobUrl is missing");
+        ensure!(lower.size > 0, "{digest} is remote, but its key size is missing");
+        Ok(Place::Remote { digest, size: lower.size })
     }
 }
 
@@ -150,6 +202,10 @@ impl Lower {
         paths
     }
 }
+
+/// What images of Docker Hub are called, and the host that serves them.
+const DOCKER_HUB: &str = "docker.io";
+const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
 #[cfg(test)]
 mod tests {
@@ -179,30 +235,74 @@ mod tests {
         let json = r#"{"lowers": [{"file": "absent", "dir": "layer"}]}"#;
         for name in ["overlaybd.sealed", ".commit", "overlaybd.commit"] {
             fs::write(layer.join(name), "").unwrap();
-            assert_eq!(places(json, directory.path()).unwrap(), [Place::File(layer.join(name))]);
+            assert_eq!(places(json, directory.path()).unwrap(), [local(layer.join(name))]);
         }
         fs::write(directory.path().join("absent"), "").unwrap();
-        assert_eq!(places(json, directory.path()).unwrap(), [Place::File(directory.path().join("absent"))]);
+        assert_eq!(places(json, directory.path()).unwrap(), [local(directory.path().join("absent"))]);
+    }
+
+    #[test]
+    fn an_acceleration_layer_is_no_part_of_the_device() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        let json =
+            r#"{"lowers": [{"file": "a"}, {"file": "b"}, {"dir": "trace"}], "accelerationLayer": true}"#;
+        let paths = ["a", "b"].map(|name| local(directory.path().join(name)));
+        assert_eq!(places(json, directory.path()).unwrap(), paths);
+    }
+
+    fn local(path: PathBuf) -> Place {
+        Place::File { path, digest: None }
     }
 
     #[test]
     fn a_lower_that_is_not_here_is_remote_or_an_error() {
         let nowhere = Path::new("/nonexistent");
-        let remote = r#"{"repoBlobUrl": "https://r.example/v2/a/blobs", "lowers": [{"file": "x", "digest": "sha256:0", "size": 5}]}"#;
-        let place = Place::Remote { digest: "sha256:0".to_owned(), size: 5 };
-        assert_eq!(places(remote, nowhere).unwrap(), [place]);
+        let digest = Digest::sha256_of(b"layer");
+        let url = r#""repoBlobUrl": "https://r.example/v2/a/blobs""#;
+        let remote = format!(r#"{{{url}, "lowers": [{{"file": "x", "digest": "{digest}", "size": 5}}]}}"#);
+        let place = Place::Remote { digest: digest.clone(), size: 5 };
+        assert_eq!(places(&remote, nowhere).unwrap(), [place]);
 
         for (json, what) in [
-            (r#"{"lowers": [{"file": "x"}]}"#, "no file at"),
-            (r#"{"lowers": [{"digest": "sha256:0", "size": 5}]}"#, "repoBlobUrl"),
-            (r#"{"repoBlobUrl": "u", "lowers": [{"digest": "sha256:0"}]}"#, "size"),
-            (r#"{"lowers": []}"#, "no layers"),
-            (r#"{"lowers": [{"targetFile": "t"}]}"#, "not supported yet"),
-            (r#"{"lowers": [{"file": "x"}], "upper": {"index": "i", "data": "d"}}"#, "not supported yet"),
-            (r#"{"lowers": [{"file": "x"}], "accelerationLayer": true}"#, "not supported yet"),
+            (r#"{"lowers": [{"file": "x"}]}"#.to_owned(), "no file at"),
+            (format!(r#"{{"lowers": [{{"digest": "{digest}", "size": 5}}]}}"#), "repoBlobUrl"),
+            (format!(r#"{{{url}, "lowers": [{{"digest": "{digest}"}}]}}"#), "size"),
+            (format!(r#"{{{url}, "lowers": [{{"digest": "sha256:0", "size": 5}}]}}"#), "lower 0: key digest"),
+            (r#"{"lowers": []}"#.to_owned(), "no layers"),
         ] {
-            let error = format!("{:#}", places(json, nowhere).unwrap_err());
+            let error = format!("{:#}", places(&json, nowhere).unwrap_err());
             assert!(error.contains(what), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        for (json, key) in [
+            (r#"{"lowers": [{"targetFile": "t"}]}"#, "targetFile"),
+            (r#"{"lowers": [{"targetDigest": "t"}]}"#, "targetDigest"),
+            (r#"{"lowers": [{"gzipIndex": "t"}]}"#, "gzipIndex"),
+            (r#"{"lowers": [{"file": "x"}], "upper": {"index": "i", "data": "d"}}"#, "upper"),
+            (r#"{"lowers": [{"file": "x"}], "recordTracePath": "t"}"#, "recordTracePath"),
+            (r#"{"lowers": [{"file": "x"}], "download": {"enable": true}}"#, "download"),
+        ] {
+            let error = format!("{:#}", places(json, Path::new("/nonexistent")).unwrap_err());
+            assert!(error.contains(&format!("key {key}: ")) && error.contains("not supported"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_blob_url_names_its_repository() {
+        let repository =
+            |url: &str| Config { repo_blob_url: url.to_owned(), ..Config::default() }.repository();
+        let (found, plain) = repository("http://127.0.0.1:5000/v2/a/b/blobs").unwrap();
+        assert_eq!((found.host(), found.path(), plain), ("127.0.0.1:5000", "a/b", true));
+        assert!(!repository("https://registry.example/v2/a/blobs/").unwrap().1);
+        assert_eq!(repository("https://registry-1.docker.io/v2/a/b/blobs").unwrap().0.host(), "docker.io");
+        for url in ["", "ftp://h/v2/a/blobs", "http://h/a/blobs", "http://h/v2/a", "http://h/v2/../blobs"] {
+            assert!(repository(url).unwrap_err().to_string().contains("repoBlobUrl"), "{url}");
         }
     }
 }

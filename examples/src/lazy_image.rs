@@ -36,8 +36,7 @@ impl LazyImage {
     ///
     /// If a blob is no overlaybd layer or cannot be read.
     pub async fn open(blobs: Vec<OpenBlob>) -> Result<Self> {
-        let layers =
-            blobs.iter().map(|blob| LayerBlob::new(blob.name.as_str(), Arc::clone(&blob.reader))).collect();
+        let layers = blobs.iter().map(OpenBlob::layer).collect();
         let image = Image::open(layers, &Limits::default()).await?;
         Ok(Self { device: Arc::new(image), blobs })
     }
@@ -49,6 +48,18 @@ impl LazyImage {
 
     /// What the remote blobs have cost so far.
     pub fn stats(&self) -> Stats {
-        self.blobs.iter().filter_map(|blob| blob.remote.as_ref()).map(Blob::stats).sum()
+        stats(&self.blobs)
     }
+}
+
+impl OpenBlob {
+    /// The blob, to be opened as a layer.
+    pub fn layer(&self) -> LayerBlob {
+        LayerBlob::new(self.name.as_str(), Arc::clone(&self.reader))
+    }
+}
+
+/// What the remote ones of `blobs` have cost so far.
+pub fn stats(blobs: &[OpenBlob]) -> Stats {
+    blobs.iter().filter_map(|blob| blob.remote.as_ref()).map(Blob::stats).sum()
 }

@@ -6,16 +6,20 @@
 )]
 
 pub mod accelerated_layer;
-pub mod client;
+pub mod access;
+pub mod chunk_dir;
 pub mod config;
 pub mod eager_pull;
 pub mod ext4;
 pub mod ext4_read;
+pub mod full_mode;
 pub mod hashing;
+pub mod input;
 pub mod lazy_image;
 pub mod measure;
 pub mod oci_image;
 pub mod oci_layout;
+pub mod one_line;
 pub mod origin;
 pub mod progress;
 pub mod publish;
@@ -28,4 +32,5 @@ pub mod tar_layer;
 pub mod toolchain;
 pub mod tree;
 pub mod verify;
+pub mod whole_file;
 pub mod workers;

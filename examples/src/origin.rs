@@ -1,44 +1,47 @@
 //! The blobs of one repository, read lazily through a cache or as a whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use lazy_fetch::{
-    BlobId, BlobSource, Cache, DiskOptions, DiskStore, HttpClient, HttpOptions, HttpSource, MemoryStore,
-    TokioRuntime,
+    BlobId, BlobSource, Cache, CacheOptions, HttpClient, HttpOptions, HttpSource, MemoryStore, TokioRuntime,
 };
 use referrers::{Digest, Registry, Repository};
-use tempfile::TempDir;
 
+use crate::access::Keep;
+use crate::chunk_dir::ChunkDir;
 use crate::lazy_image::OpenBlob;
 
-/// Where blobs come from, and the cache they go through. The cache starts empty and ends with this
-/// value.
+/// Where blobs come from, and the cache they go through.
 #[derive(Debug)]
 pub struct Origin {
     registry: Registry,
     repository: Repository,
     http: HttpClient,
     cache: Cache,
-    _disk: TempDir,
 }
 
 impl Origin {
-    /// The blobs of `repository`, with connections and a cache of their own. To be called from a task
-    /// of a tokio runtime.
+    /// The blobs of `repository`, with connections and a cache of their own. One read may take as long as
+    /// `timeout`. To be called from a task of a tokio runtime.
     ///
     /// # Errors
     ///
-    /// If the cache's temporary directory cannot be made.
-    pub fn new(registry: Registry, repository: Repository) -> Result<Self> {
-        let disk = tempfile::tempdir()?;
+    /// If the cache's directory cannot be made or written.
+    pub fn new(registry: Registry, repository: Repository, keep: &Keep, timeout: Duration) -> Result<Self> {
         let runtime = Arc::new(TokioRuntime::current()?);
-        let cache = Cache::builder(runtime.clone())
-            .store(Arc::new(MemoryStore::new(MEMORY)))
-            .store(Arc::new(DiskStore::open(runtime, disk.path(), DiskOptions::default())?))
-            .build()?;
+        let options =
+            CacheOptions::default().with_read_timeout(timeout).with_stall_timeout(timeout / STALLS_IN_A_READ);
+        let cache =
+            Cache::builder(runtime.clone()).options(options).store(Arc::new(MemoryStore::new(MEMORY)));
+        let cache = match keep {
+            Keep::Nowhere => cache,
+            Keep::Temporary => cache.store(Arc::new(ChunkDir::temporary(runtime)?)),
+            Keep::Directory(directory) => cache.store(Arc::new(ChunkDir::open(runtime, directory)?)),
+        };
         let http = HttpClient::new(HttpOptions::default())?;
-        Ok(Self { registry, repository, http, cache, _disk: disk })
+        Ok(Self { registry, repository, http, cache: cache.build()? })
     }
 
     /// The blob, to be read as a whole and past the cache.
@@ -69,3 +72,6 @@ impl Origin {
 
 /// Bytes of chunks in memory; the others are on the disk.
 const MEMORY: u64 = 64 << 20;
+
+/// So many silences of the origin end a read: the proportion of lazy-fetch's own defaults.
+const STALLS_IN_A_READ: u32 = 6;

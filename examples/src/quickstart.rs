@@ -11,17 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
-use overlaybd_format::FileBlob;
-use referrers::{
-    Accelerated, AcceptedType, Anonymous, Kind, Platform, Reference, Registry, RegistryOptions, Repository,
-    Resolution, ResolveOptions, Resolver, Role, Stage,
-};
+use anyhow::Result;
+use referrers::{Anonymous, Reference, Registry, RegistryOptions, Repository, Stage};
 use registry::{Link, Server, Store};
 
-use crate::client::client;
-use crate::config::{Config, Place};
-use crate::lazy_image::{LazyImage, OpenBlob};
+use crate::access::Access;
+use crate::full_mode::FullMode;
+use crate::input;
+use crate::lazy_image::LazyImage;
 use crate::measure::{self, Expected};
 use crate::oci_image;
 use crate::oci_layout::OciLayout;
@@ -55,10 +52,8 @@ pub enum Input {
 pub struct Options {
     /// The link to the registry in this process.
     pub link: Link,
-    /// Whether other registries are spoken to without TLS.
-    pub plain_http: bool,
-    /// User name and password for other registries.
-    pub credentials: Option<(String, String)>,
+    /// The way to other registries.
+    pub access: Access,
 }
 
 /// Runs `input` and tells `progress` about it.
@@ -82,7 +77,7 @@ pub async fn run(input: Input, options: Options, progress: Progress) -> Result<R
         }
         Input::Image(text) => {
             let reference: Reference = text.parse()?;
-            let registry = client(reference.repository(), options.plain_http, options.credentials)?;
+            let registry = options.access.registry(reference.repository())?;
             run_reference(registry, &reference, Expected::Files, None, progress).await
         }
         Input::Config(path) => run_config(&path, &options, progress).await,
@@ -130,23 +125,22 @@ async fn run_reference(
     progress: Progress,
 ) -> Result<Report> {
     let begun = Instant::now();
-    let full_mode = AcceptedType::all_known().into_iter().filter(|accepted| accepted.kind == Kind::Native);
-    let resolver =
-        Resolver::new(registry.clone(), ResolveOptions::default().with_accepted(full_mode.collect()));
-    let resolution = resolver.resolve(reference, &Platform::current()).await?;
-    let accelerated = full_mode_image(reference, &resolution)?;
-    let origin = Origin::new(registry.clone(), reference.repository().clone())?;
-    let layers = accelerated.layers.iter().filter(|layer| layer.role != Role::Acceleration);
-    let blobs = layers.map(|layer| origin.open(&layer.digest, layer.size)).collect::<Result<_>>()?;
+    let found = FullMode::resolve(registry.clone(), reference).await?;
+    let origin = || {
+        let access = Access::default();
+        Origin::new(registry.clone(), reference.repository().clone(), &access.keep, access.timeout)
+    };
+    let lazy = origin()?;
+    let blobs = found.layers().map(|layer| lazy.open(&layer.digest, layer.size)).collect::<Result<_>>()?;
     let image = LazyImage::open(blobs).await?;
 
     let start = measure::start(&image, begun, &expected, progress)?;
     let verified = measure::verified(&image, &expected, progress).await?;
+    let accelerated = &found.accelerated;
     let eager = if accelerated.stage == Stage::Itself {
         None
     } else {
-        let origin = Origin::new(registry, reference.repository().clone())?;
-        Some(measure::eager(&resolution.base.image, &origin, progress).await?)
+        Some(measure::eager(&found.resolution.base.image, &origin()?, progress).await?)
     };
     Ok(Report {
         image: format!("{reference}, read as {} ({:?})", accelerated.descriptor.digest, accelerated.stage),
@@ -162,27 +156,9 @@ async fn run_reference(
     })
 }
 
-fn full_mode_image<'r>(reference: &Reference, resolution: &'r Resolution) -> Result<&'r Accelerated> {
-    let Some(accelerated) = &resolution.accelerated else {
-        let decisions: Vec<_> = resolution.decisions.iter().map(ToString::to_string).collect();
-        bail!("no accelerated image for {reference}: {}", decisions.join("; "));
-    };
-    ensure!(accelerated.kind == Kind::Native, "{reference} is index-only, which is not supported yet");
-    Ok(accelerated)
-}
-
 async fn run_config(path: &Path, options: &Options, progress: Progress) -> Result<Report> {
-    let config = Config::read(path)?;
-    let places = config.places(path.parent().unwrap_or(Path::new("")))?;
     let begun = Instant::now();
-    let origin = if places.iter().any(|place| matches!(place, Place::Remote { .. })) {
-        let (repository, plain_http) = repository_of(&config.repo_blob_url)?;
-        let plain_http = plain_http || options.plain_http;
-        Some(Origin::new(client(&repository, plain_http, options.credentials.clone())?, repository)?)
-    } else {
-        None
-    };
-    let blobs = places.iter().map(|place| open_place(place, origin.as_ref())).collect::<Result<_>>()?;
+    let blobs = input::Input::Config(path.to_owned()).open(&options.access).await?;
     let image = LazyImage::open(blobs).await?;
     let start = measure::start(&image, begun, &Expected::Files, progress)?;
     let verified = measure::verified(&image, &Expected::Files, progress).await?;
@@ -195,30 +171,6 @@ async fn run_config(path: &Path, options: &Options, progress: Progress) -> Resul
         verified,
         eager: None,
     })
-}
-
-fn open_place(place: &Place, origin: Option<&Origin>) -> Result<OpenBlob> {
-    match place {
-        Place::File(path) => {
-            let blob = FileBlob::open(path).with_context(|| format!("opening {}", path.display()))?;
-            let name = path.display().to_string();
-            Ok(OpenBlob { name, digest: None, reader: Arc::new(blob), remote: None })
-        }
-        Place::Remote { digest, size } => {
-            let origin = origin.context("a remote lower without a repository")?;
-            origin.open(&digest.parse()?, *size)
-        }
-    }
-}
-
-/// The repository of a `repoBlobUrl`, and whether it is spoken to without TLS.
-fn repository_of(url: &str) -> Result<(Repository, bool)> {
-    let place = || format!("key repoBlobUrl: {url:?} is not http(s)://<host>/v2/<repository>/blobs");
-    let (scheme, rest) = url.split_once("://").with_context(place)?;
-    ensure!(matches!(scheme, "http" | "https"), place());
-    let (host, rest) = rest.split_once("/v2/").with_context(place)?;
-    let path = rest.trim_end_matches('/').strip_suffix("/blobs").with_context(place)?;
-    Ok((Repository::new(host, path).with_context(place)?, scheme == "http"))
 }
 
 /// A client for the registry in this process, and the repository there.
@@ -234,18 +186,3 @@ const LAYERS: usize = 3;
 
 /// The tag of the ordinary image in the registry in this process.
 const TAG: &str = "latest";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_blob_url_names_its_repository() {
-        let (repository, plain) = repository_of("http://127.0.0.1:5000/v2/a/b/blobs").unwrap();
-        assert_eq!((repository.host(), repository.path(), plain), ("127.0.0.1:5000", "a/b", true));
-        assert!(!repository_of("https://registry.example/v2/a/blobs/").unwrap().1);
-        for url in ["", "ftp://h/v2/a/blobs", "http://h/a/blobs", "http://h/v2/a", "http://h/v2/../blobs"] {
-            assert!(repository_of(url).unwrap_err().to_string().contains("repoBlobUrl"), "{url}");
-        }
-    }
-}

@@ -22,18 +22,28 @@ use crate::tree::{Meta, Tree};
 /// If reading fails.
 pub async fn digest(from: &Arc<dyn ReadAt>, done: &(dyn Fn(u64) + Sync)) -> Result<Digest> {
     let mut hash = HashingWriter::new(std::io::sink());
+    copy(from, &mut hash, done).await?;
+    let (_, digest, _) = hash.finish()?;
+    Ok(digest)
+}
+
+/// Writes everything that `from` holds to `to`. `done` is told of each piece.
+///
+/// # Errors
+///
+/// If reading or writing fails.
+pub async fn copy(from: &dyn ReadAt, to: &mut impl Write, done: &(dyn Fn(u64) + Sync)) -> Result<()> {
     let mut buffer = vec![0; PIECE];
     let mut offset = 0;
     while offset < from.size() {
         let len = usize::try_from(from.size() - offset).unwrap_or(usize::MAX).min(PIECE);
         let piece = buffer.get_mut(..len).context("a piece is never longer than the buffer")?;
         from.read_at(piece, offset).await?;
-        hash.write_all(piece)?;
+        to.write_all(piece).with_context(|| format!("writing {len} bytes at {offset}"))?;
         done(len as u64);
         offset += len as u64;
     }
-    let (_, digest, _) = hash.finish()?;
-    Ok(digest)
+    Ok(())
 }
 
 /// Checks that the filesystem has exactly the entries of `tree`, with the same content and metadata.

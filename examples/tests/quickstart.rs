@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::time::Duration;
 
+use examples::access::Access;
 use examples::lazy_image::{LazyImage, OpenBlob};
 use examples::measure::{self, Expected};
 use examples::oci_image;
@@ -178,7 +179,7 @@ fn quickstart(arguments: &[&str]) -> Output {
 
 fn fast() -> Options {
     let link = Link::mbit(10_000, Duration::from_millis(1));
-    Options { link, plain_http: true, credentials: None }
+    Options { link, access: Access { plain_http: true, ..Access::default() } }
 }
 
 fn layout() -> (tempfile::TempDir, OciLayout) {

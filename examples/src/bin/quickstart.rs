@@ -6,8 +6,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Parser};
+use examples::access::Access;
+use examples::one_line::one_line;
 use examples::progress::Progress;
 use examples::quickstart::{Input, Options, run};
+use referrers::Credential;
 use registry::Link;
 
 /// Starts from an image that is not here yet: resolves its tag to the accelerated image, reads what a
@@ -87,17 +90,21 @@ async fn main() -> ExitCode {
     match start(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 async fn start(cli: Cli) -> Result<()> {
+    let credential = cli.username.zip(cli.password);
     let options = Options {
         link: Link::mbit(cli.bandwidth, Duration::from_millis(cli.round_trip)),
-        plain_http: cli.plain_http,
-        credentials: cli.username.zip(cli.password),
+        access: Access {
+            plain_http: cli.plain_http,
+            credential: credential.map(|(username, password)| Credential::password(username, password)),
+            ..Access::default()
+        },
     };
     let report = run(cli.input.input(), options, Progress::detect()).await?;
     if cli.json {

@@ -1,27 +1,43 @@
-//! `obd bench` and `obd bench-lookup`.
+//! `obd bench`.
 
-use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use futures::executor::block_on;
-use overlaybd_format::{Image, Index, Limits, ReadAt, Segment, Warm};
+use overlaybd_format::{ReadAt, Warm};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::task::block_in_place;
 
-use crate::input;
+use crate::random::Random;
+use crate::seconds;
+use crate::source::Source;
 
+/// Measure reads of a device, or its opening.
+///
+/// Each thread makes one read after the other for the given time. What the page cache, or for remote layers
+/// the cache, holds is warm; nothing is dropped first. An opening starts from the blobs' names: with
+/// remote layers, and without --cache, each one fetches the indexes anew.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd bench config.v1.json --random-4k --seconds 10 --threads 2 --json
+
+JSON keys:
+  ops_per_s  reads or openings a second, of all threads together
+  mib_per_s  MiB of the device a second; 0 for openings"
+)]
 pub(crate) struct Args {
-    /// A layer blob or a config.v1.json.
-    input: PathBuf,
+    #[command(flatten)]
+    source: Source,
     #[command(flatten)]
     workload: Workload,
     /// How long to measure.
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
+    #[arg(long, value_parser = seconds::parse, default_value = "5")]
+    seconds: Duration,
     /// Threads that read at once.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
     threads: u64,
 }
 
@@ -39,62 +55,54 @@ struct Workload {
     open: bool,
 }
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct LookupArgs {
-    /// Segments of each layer.
-    #[arg(long)]
-    segments: u64,
-    /// Layers to merge.
-    #[arg(long, default_value_t = 1)]
-    layers: u64,
-    /// How long to measure.
-    #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
-}
-
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let deadline = Duration::from_secs_f64(args.seconds);
-    let image = input::device(&args.input).await?;
+    let image = args.source.device().await?;
+    let device = &*image.device;
     let len = if args.workload.seq_1m { 1 << 20 } else { 4096 };
-    ensure!(image.size() >= len, "a device of {} bytes is too small to measure", image.size());
+    ensure!(device.size() >= len, "a device of {} bytes is too small to measure", device.size());
+    let runtime = Handle::current();
     let start = Instant::now();
     let work = |thread| -> Result<u64> {
+        let until = start + args.seconds;
         if args.workload.open {
-            return opens(&args.input, start, deadline);
+            return opens(&args.source, &runtime, until);
         }
-        reads(&image, len, args.workload.random_4k.then_some(thread), start, deadline)
+        reads(device, &runtime, len, args.workload.random_4k.then_some(thread), until)
     };
-    let ops = thread::scope(|scope| {
-        let threads: Vec<_> = (0..args.threads).map(|n| scope.spawn(move || work(n))).collect();
-        threads
-            .into_iter()
-            .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .sum::<Result<u64>>()
+    let ops = block_in_place(|| {
+        thread::scope(|scope| {
+            let threads: Vec<_> = (1..=args.threads).map(|n| scope.spawn(move || work(n))).collect();
+            threads
+                .into_iter()
+                .map(|t| t.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .sum::<Result<u64>>()
+        })
     })?;
     let seconds = start.elapsed().as_secs_f64();
     let mib = if args.workload.open { 0.0 } else { (ops * len) as f64 / f64::from(1 << 20) };
     Ok(json!({ "ops_per_s": ops as f64 / seconds, "mib_per_s": mib / seconds }))
 }
 
-fn opens(path: &std::path::Path, start: Instant, deadline: Duration) -> Result<u64> {
+fn opens(source: &Source, runtime: &Handle, until: Instant) -> Result<u64> {
     let mut ops = 0;
-    while start.elapsed() < deadline {
-        block_on(input::device(path))?;
+    while Instant::now() < until {
+        runtime.block_on(source.device())?;
         ops += 1;
     }
     Ok(ops)
 }
 
-fn reads(image: &Image, len: u64, seed: Option<u64>, start: Instant, deadline: Duration) -> Result<u64> {
+/// Reads of `len` bytes: at random places if there is a `seed`, else one after the other.
+fn reads(device: &dyn ReadAt, runtime: &Handle, len: u64, seed: Option<u64>, until: Instant) -> Result<u64> {
     let mut buf = vec![0; usize::try_from(len)?];
-    let places = image.size() / len;
-    let mut random = Random(seed.unwrap_or_default() + 1);
+    let places = device.size() / len;
+    let mut random = seed.map(Random::new);
     let mut ops = 0;
-    while start.elapsed() < deadline {
+    while Instant::now() < until {
         for _ in 0..CLOCK_EVERY {
-            let place = if seed.is_some() { random.below(places) } else { ops % places };
-            if image.try_read_at(&mut buf, place * len)? == Warm::No {
-                block_on(image.read_at(&mut buf, place * len))?;
+            let place = random.as_mut().map_or(ops % places, |random| random.below(places));
+            if device.try_read_at(&mut buf, place * len)? == Warm::No {
+                runtime.block_on(device.read_at(&mut buf, place * len))?;
             }
             ops += 1;
         }
@@ -102,55 +110,5 @@ fn reads(image: &Image, len: u64, seed: Option<u64>, start: Instant, deadline: D
     Ok(ops)
 }
 
-pub(crate) fn run_lookup(args: &LookupArgs) -> Result<Value> {
-    ensure!(args.segments > 0 && args.layers > 0, "there is nothing to look up");
-    let index = Index::merge(
-        (0..args.layers).map(|layer| segments(args.segments, layer)).collect(),
-        &Limits::default(),
-    )?;
-    let end = index.segments().last().map_or(1, |segment| segment.end());
-    let mut random = Random(1);
-    let queries: Vec<u64> = (0..QUERIES).map(|_| random.below(end)).collect();
-    let (mut lookups, mut found) = (0u64, 0u64);
-    let start = Instant::now();
-    while start.elapsed().as_secs_f64() < args.seconds {
-        for &sector in &queries {
-            found +=
-                index.lookup(sector..sector + QUERY_SECTORS).map(Segment::stored_at).fold(0, |a, b| a ^ b);
-        }
-        lookups += QUERIES as u64;
-    }
-    std::hint::black_box(found);
-    Ok(json!({ "lookups_per_s": lookups as f64 / start.elapsed().as_secs_f64(), "segments": index.len() }))
-}
-
-/// Runs of 1 to 16 sectors with gaps of up to 3, differently cut in each layer.
-fn segments(count: u64, layer: u64) -> Vec<Segment> {
-    let mut random = Random(layer + 1);
-    let (mut at, mut stored) = (0, 8);
-    (0..count)
-        .filter_map(|_| {
-            let (gap, len) = (random.below(4), 1 + random.below(16));
-            let segment = Segment::data(at + gap, len, stored);
-            (at, stored) = (at + gap + len, stored + len);
-            segment
-        })
-        .collect()
-}
-
-/// A small generator: reproducible numbers without a dependency.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) % bound
-    }
-}
-
 /// Operations between two looks at the clock.
 const CLOCK_EVERY: u64 = 64;
-const QUERIES: usize = 1 << 16;
-const QUERY_SECTORS: u64 = 8;

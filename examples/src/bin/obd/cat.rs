@@ -1,50 +1,76 @@
 //! `obd cat`.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use overlaybd_format::ReadAt;
+use anyhow::{Context, Result, ensure};
+use examples::whole_file::WholeFile;
 use serde_json::{Value, json};
 
-use crate::input;
+use crate::source::Source;
 
+/// Write the merged device, or a part of it, to a file.
+///
+/// The file is sparse: what reads as zeros becomes holes. It gets its name only once it is whole, so an error
+/// leaves nothing, and leaves alone what was there before.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd cat config.v1.json -o device.img --offset 1048576 --length 4096
+
+JSON keys:
+  bytes          length of the file
+  virtual_size   size of the device in bytes
+  requests       requests to a registry for parts of blobs
+  fetched_bytes  what came in answer to them"
+)]
 pub(crate) struct Args {
-    /// A layer blob or a config.v1.json.
-    input: PathBuf,
-    /// The file to write; ranges that read as zeros become holes.
-    #[arg(short, long)]
+    #[command(flatten)]
+    source: Source,
+    /// The file to write.
+    #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// First byte of the device to write.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
     offset: u64,
     /// Number of bytes to write; all that follow if absent.
-    #[arg(long)]
+    #[arg(long, value_name = "BYTES")]
     length: Option<u64>,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let image = input::device(&args.input).await?;
-    let length = args.length.unwrap_or(image.size().saturating_sub(args.offset));
-    let place = || args.output.display().to_string();
-    let output = File::create(&args.output).with_context(place)?;
-    output.set_len(length).with_context(place)?;
+    let image = args.source.device().await?;
+    let (size, offset) = (image.device.size(), args.offset);
+    let length = args.length.unwrap_or(size.saturating_sub(offset));
+    ensure!(
+        offset.checked_add(length).is_some_and(|end| end <= size),
+        "{length} bytes at {offset} are not in a device of {size} bytes"
+    );
+    let place = || format!("writing {}", args.output.display());
+    let output = WholeFile::create(&args.output)?;
+    output.file().set_len(length).with_context(place)?;
 
     let mut buf = vec![0; READ];
     let mut done = 0;
     while done < length {
         let part = &mut buf[..usize::try_from(length - done).unwrap_or(READ).min(READ)];
-        image.read_at(part, args.offset + done).await?;
+        image.device.read_at(part, offset + done).await?;
         for (number, page) in part.chunks(PAGE).enumerate() {
             if page.iter().any(|&byte| byte != 0) {
-                output.write_all_at(page, done + (number * PAGE) as u64).with_context(place)?;
+                output.file().write_all_at(page, done + (number * PAGE) as u64).with_context(place)?;
             }
         }
         done += part.len() as u64;
     }
-    Ok(json!({ "bytes": length, "virtual_size": image.size() }))
+    output.keep()?;
+    let cost = image.stats();
+    Ok(json!({
+        "bytes": length,
+        "virtual_size": size,
+        "requests": cost.requests,
+        "fetched_bytes": cost.bytes_fetched,
+    }))
 }
 
 const READ: usize = 1 << 20;

@@ -1,59 +1,99 @@
 //! `obd info`.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context, Result};
-use overlaybd_format::{Content, FileBlob, Image, Layer, Limits, ReadAt, lsmt};
+use examples::lazy_image::{OpenBlob, stats};
+use overlaybd_format::{Content, Index, Layer, Limits, ReadAt, lsmt};
 use serde_json::{Value, json};
 
-use crate::input;
+use crate::source::Source;
 
+/// Show what the layers of a device are: wrappers, codec, identity, segments.
+///
+/// Of remote layers, only what opening needs is fetched. A blob that holds something else than a layer in
+/// a ZFile is described as that.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd info layer.obd
+
+JSON keys:
+  virtual_size     size of the device in bytes; null if no layer says it
+  merged_segments  segments of the layers laid over one another
+  layer            the layers, bottom first, each with
+    name             path or digest of the blob
+    blob_bytes       its length
+    wrappers         what is around the layer, from the outside
+    virtual_size     size of the device in bytes; 0 leaves it to the layers below
+    uuid, parent_uuid, user_tag
+                     as they were given to the commit
+    segments         entries of the index
+    data_bytes       device bytes that are stored
+    zeroed_bytes     device bytes that are discarded
+  requests         requests to a registry for parts of blobs
+  fetched_bytes    what came in answer to them
+
+JSON keys for a ZFile that holds no layer:
+  kind             \"ZFile\"
+  content_size     length of what it holds, in bytes
+  wrappers, requests, fetched_bytes
+                   as above"
+)]
 pub(crate) struct Args {
-    /// A layer blob or a config.v1.json.
-    input: PathBuf,
+    #[command(flatten)]
+    source: Source,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let path = &args.input;
-    if !input::is_config(path)? && !is_layer(path).await? {
-        return zfile(path).await;
-    }
-    let limits = Limits::default();
-    let mut layers = Vec::new();
-    for blob in input::layers(path)? {
-        layers.push(Layer::open(blob, &limits).await?);
-    }
-    let described: Vec<_> = layers.iter().map(describe).collect();
-    let image = Image::stack(layers, &limits)?;
-    let merged = image.index().len();
-    Ok(json!({ "virtual_size": image.size(), "merged_segments": merged, "layer": described }))
+    let blobs = args.source.blobs().await?;
+    let mut said = match blobs.as_slice() {
+        [blob] if !is_layer(blob).await? => describe_content(blob).await?,
+        blobs => describe_stack(blobs).await?,
+    };
+    let cost = stats(&blobs);
+    said["requests"] = cost.requests.into();
+    said["fetched_bytes"] = cost.bytes_fetched.into();
+    Ok(said)
 }
 
 /// Whether the content of the blob is an LSMT stream, as opposed to anything else in a ZFile.
-async fn is_layer(path: &Path) -> Result<bool> {
-    let content = content(path).await?;
+pub(crate) async fn is_layer(blob: &OpenBlob) -> Result<bool> {
+    let content = content(blob).await?;
     let mut start = vec![0; usize::try_from(content.size().min(lsmt::SECTOR_SIZE))?];
-    content.read_at(&mut start, 0).await.with_context(|| path.display().to_string())?;
+    content.read_at(&mut start, 0).await.with_context(|| blob.name.clone())?;
     Ok(lsmt::Header::detect(&start) || content.compression().is_none())
 }
 
-async fn zfile(path: &Path) -> Result<Value> {
-    let content = content(path).await?;
+/// What is in the wrappers of the blob.
+pub(crate) async fn content(blob: &OpenBlob) -> Result<Content> {
+    Content::open(blob.reader.clone(), &Limits::default()).await.with_context(|| blob.name.clone())
+}
+
+async fn describe_content(blob: &OpenBlob) -> Result<Value> {
+    let content = content(blob).await?;
     Ok(json!({ "kind": "ZFile", "content_size": content.size(), "wrappers": wrappers(&content) }))
 }
 
-async fn content(path: &Path) -> Result<Content> {
-    let blob = FileBlob::open(path).with_context(|| format!("opening {}", path.display()))?;
-    Content::open(blob, &Limits::default()).await.with_context(|| path.display().to_string())
+async fn describe_stack(blobs: &[OpenBlob]) -> Result<Value> {
+    let limits = Limits::default();
+    let (mut described, mut size, mut segments) = (Vec::new(), None, Vec::new());
+    for blob in blobs {
+        let layer = Layer::open(blob.layer(), &limits).await?;
+        described.push(describe(&layer, blob.reader.size()));
+        size = Some(layer.virtual_size()).filter(|&size| size != 0).or(size);
+        segments.push(layer.segments().to_vec());
+    }
+    let merged = Index::merge(segments, &limits)?;
+    Ok(json!({ "virtual_size": size, "merged_segments": merged.len(), "layer": described }))
 }
 
-fn describe(layer: &Layer) -> Value {
+fn describe(layer: &Layer, blob_bytes: u64) -> Value {
     let sectors = |zeroed| -> u64 {
         layer.segments().iter().filter(|s| s.is_zeroed() == zeroed).map(|s| s.len()).sum()
     };
     json!({
         "name": layer.name(),
+        "blob_bytes": blob_bytes,
         "wrappers": wrappers(layer.content()),
         "virtual_size": layer.virtual_size(),
         "uuid": layer.uuid().to_string(),

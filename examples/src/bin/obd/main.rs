@@ -1,13 +1,20 @@
 //! The toolbox: one verb for each thing that can be done with layers and images.
+//!
+//! A verb is a file with `Args`, whose documentation is the help, and `run`, which gives one JSON object;
+//! and a line of [`verbs`].
 
 mod bench;
+mod bench_lookup;
 mod cat;
 mod info;
-mod input;
 mod pull;
+mod random;
 mod remote;
 mod resolve;
+mod said;
+mod seconds;
 mod serve;
+mod source;
 mod verify;
 
 use std::io::{self, Write};
@@ -15,13 +22,20 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use examples::one_line::one_line;
+use serde_json::Value;
 
 /// Looks into, checks, reads and measures overlaybd layers and the devices they make.
 ///
-/// FILE is a layer blob; CONFIG is a config.v1.json. Errors go to standard error, naming the blob, the
-/// place and the cause, with a non-zero exit.
+/// INPUT is a layer blob in a file, a config.v1.json, or the reference of an image that has an accelerated
+/// form, spelt with its registry. Layers that are in a registry are read lazily: what a verb does not look
+/// at is not fetched.
+///
+/// With --json, standard output is one JSON object, whose keys the help of each verb lists. An error is one
+/// line on standard error that names the blob, the place in it and the cause; standard output stays empty
+/// then, and the exit status is 1 (2 for a wrong command line).
 #[derive(Debug, Parser)]
-#[command(name = "obd")]
+#[command(name = "obd", verbatim_doc_comment)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -31,24 +45,32 @@ struct Cli {
     json: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum Verb {
-    /// Show what a layer or each layer of a device is: wrappers, codec, identity, segments.
-    Info(info::Args),
-    /// Read every byte of every layer, so that each check the format allows is made.
-    Verify(verify::Args),
-    /// Write the merged device, or a part of it, to a sparse file.
-    Cat(cat::Args),
-    /// Show which accelerated image belongs to a reference, and why.
-    Resolve(resolve::Args),
-    /// Download an accelerated image's layers, checked, and write a config.v1.json for them.
-    Pull(pull::Args),
-    /// Serve a directory as an OCI registry until interrupted.
-    Registry(serve::Args),
-    /// Measure reads of a device: operations and MiB a second.
-    Bench(bench::Args),
-    /// Measure lookups in a merged index.
-    BenchLookup(bench::LookupArgs),
+macro_rules! verbs {
+    ($($verb:ident => $file:ident),* $(,)?) => {
+        #[derive(Debug, Subcommand)]
+        enum Verb {
+            $($verb($file::Args)),*
+        }
+
+        impl Verb {
+            async fn run(self) -> Result<Value> {
+                match self {
+                    $(Self::$verb(args) => $file::run(args).await),*
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    Info => info,
+    Verify => verify,
+    Cat => cat,
+    Resolve => resolve,
+    Pull => pull,
+    Registry => serve,
+    Bench => bench,
+    BenchLookup => bench_lookup,
 }
 
 #[tokio::main]
@@ -57,40 +79,17 @@ async fn main() -> ExitCode {
     match run(cli.verb, cli.json).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(verb: Verb, json: bool) -> Result<()> {
-    let said = match verb {
-        Verb::Info(args) => info::run(args).await?,
-        Verb::Verify(args) => verify::run(args).await?,
-        Verb::Cat(args) => cat::run(args).await?,
-        Verb::Resolve(args) => resolve::run(args).await?,
-        Verb::Pull(args) => pull::run(args).await?,
-        Verb::Registry(args) => serve::run(args).await?,
-        Verb::Bench(args) => bench::run(args).await?,
-        Verb::BenchLookup(args) => bench::run_lookup(&args)?,
-    };
-    let text = if json { format!("{said}\n") } else { text(&said, 0) };
+    let said = verb.run().await?;
+    let text = if json { format!("{said}\n") } else { said::text(&said) };
     match io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// An object as indented `key: value` lines.
-fn text(value: &serde_json::Value, depth: usize) -> String {
-    let indent = "  ".repeat(depth);
-    let line = |(key, value): (&String, &serde_json::Value)| match value {
-        serde_json::Value::Array(items) => {
-            let item = |(n, item)| format!("{indent}{key} {n}:\n{}", text(item, depth + 1));
-            items.iter().enumerate().map(item).collect()
-        }
-        serde_json::Value::String(text) => format!("{indent}{key}: {text}\n"),
-        other => format!("{indent}{key}: {other}\n"),
-    };
-    value.as_object().into_iter().flatten().map(line).collect()
 }

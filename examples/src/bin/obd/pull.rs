@@ -1,71 +1,81 @@
 //! `obd pull`.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use examples::origin::Origin;
-use futures::TryStreamExt;
-use lazy_fetch::FetchRequest;
-use referrers::{Digest, Platform, Reference, ResolveOptions, Resolver, Role};
+use examples::access::Keep;
+use examples::full_mode::FullMode;
+use examples::hashing::HashingWriter;
+use examples::lazy_image::OpenBlob;
+use examples::verify::copy;
+use examples::whole_file::WholeFile;
+use referrers::{Digest, Reference};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use crate::remote::Remote;
 
+/// Download an accelerated image's layers, checked, and write a config.v1.json for them.
+///
+/// The image is one that is accelerated itself or has an accelerated image in full mode as a referrer. A
+/// layer gets its name only after its digest was checked, and the configuration comes last.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd pull registry.example/team/app:1 layers/
+
+JSON keys:
+  config  path of the configuration
+  layers  number of layers
+  bytes   their length together"
+)]
 pub(crate) struct Args {
     /// The image, accelerated itself or by a referrer.
+    #[arg(value_name = "REF")]
     reference: Reference,
     /// The directory for its layers and a config.v1.json that names them.
+    #[arg(value_name = "DIR")]
     directory: PathBuf,
     #[command(flatten)]
     remote: Remote,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let registry = args.remote.client(&args.reference)?;
-    let resolver = Resolver::new(registry.clone(), ResolveOptions::default());
-    let resolution = resolver.resolve(&args.reference, &Platform::current()).await?;
-    let reasons = || resolution.decisions.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-    let found =
-        resolution.accelerated.as_ref().with_context(|| format!("no accelerated image: {}", reasons()))?;
+    let access = args.remote.access(Keep::Nowhere);
+    let repository = args.reference.repository();
+    let image = FullMode::resolve(access.registry(repository)?, &args.reference).await?;
+    let origin = access.origin(repository)?;
 
-    fs::create_dir_all(&args.directory).with_context(|| args.directory.display().to_string())?;
-    let origin = Origin::new(registry, args.reference.repository().clone())?;
+    fs::create_dir_all(&args.directory)
+        .with_context(|| format!("making the directory {}", args.directory.display()))?;
     let (mut lowers, mut bytes) = (Vec::new(), 0);
-    for layer in &found.layers {
-        ensure!(layer.role == Role::Native, "{}: only full-mode layers are supported yet", layer.digest);
+    for layer in image.layers() {
         let name = format!("{}.obd", layer.digest.as_str().replace(':', "-"));
-        download(&origin, &layer.digest, layer.size, &args.directory.join(&name)).await?;
+        let blob = origin.open(&layer.digest, layer.size)?;
+        download(&blob, &layer.digest, &args.directory.join(&name)).await?;
         bytes += layer.size;
         lowers.push(json!({ "file": name, "digest": layer.digest.to_string(), "size": layer.size }));
     }
-    let config = args.directory.join("config.v1.json");
-    let text = serde_json::to_vec_pretty(&json!({ "repoBlobUrl": "", "lowers": lowers, "resultFile": "" }))?;
-    fs::write(&config, text).with_context(|| config.display().to_string())?;
-    Ok(json!({ "config": config, "layers": found.layers.len(), "bytes": bytes }))
+    let path = args.directory.join("config.v1.json");
+    let layers = lowers.len();
+    let config = json!({ "repoBlobUrl": "", "lowers": lowers, "resultFile": "" });
+    let file = WholeFile::create(&path)?;
+    file.file()
+        .write_all(&serde_json::to_vec_pretty(&config)?)
+        .with_context(|| format!("writing {}", path.display()))?;
+    file.keep()?;
+    Ok(json!({ "config": path, "layers": layers, "bytes": bytes }))
 }
 
-/// Downloads a blob past any cache. The file gets its name only after its digest was checked.
-async fn download(origin: &Origin, digest: &Digest, size: u64, path: &Path) -> Result<()> {
-    let place = || format!("{digest} to {}", path.display());
-    let new = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new("."))).with_context(place)?;
-    let mut file: &File = new.as_file();
-    let mut hash = Sha256::new();
-    if size > 0 {
-        let request = FetchRequest::new(0..size, std::time::Instant::now() + DEADLINE);
-        let mut body = origin.source(digest, size)?.fetch(request).await.with_context(place)?;
-        while let Some(bytes) = body.try_next().await.with_context(place)? {
-            hash.update(&bytes);
-            file.write_all(&bytes).with_context(place)?;
-        }
-    }
-    let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    ensure!(digest.as_str() == format!("sha256:{found}"), "{digest}: the bytes have digest sha256:{found}");
-    new.persist(path).with_context(place)?;
-    Ok(())
+async fn download(blob: &OpenBlob, digest: &Digest, path: &Path) -> Result<()> {
+    let file = WholeFile::create(path)?;
+    let mut hashing = HashingWriter::new(file.file());
+    copy(&blob.reader, &mut hashing, &|_| ())
+        .await
+        .with_context(|| format!("{digest} to {}", path.display()))?;
+    let (_, found, _) = hashing.finish()?;
+    ensure!(found == *digest, "{digest}: the bytes have the digest {found}");
+    file.keep()
 }
-
-const DEADLINE: std::time::Duration = std::time::Duration::from_secs(3600);

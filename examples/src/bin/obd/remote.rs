@@ -1,23 +1,38 @@
 //! How a verb reaches a registry.
 
-use anyhow::Result;
-use referrers::{Reference, Registry};
+use std::time::Duration;
+
+use examples::access::{Access, Keep};
+use referrers::Credential;
+
+use crate::seconds;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Remote {
     /// Speak HTTP without TLS.
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     plain_http: bool,
     /// User name; without one, the docker configuration of the user is asked.
-    #[arg(long, requires = "password")]
+    #[arg(long, requires = "password", value_name = "NAME", help_heading = HEADING)]
     username: Option<String>,
     /// Password.
-    #[arg(long, requires = "username", env = "OBD_PASSWORD", hide_env_values = true)]
+    #[arg(long, requires = "username", env = "OBD_PASSWORD", hide_env_values = true, help_heading = HEADING)]
     password: Option<String>,
+    /// How long one request, or one read of a blob with all its retries, may take.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds::parse, default_value = "30", help_heading = HEADING)]
+    timeout: Duration,
 }
 
 impl Remote {
-    pub(crate) fn client(self, reference: &Reference) -> Result<Registry> {
-        examples::client::client(reference.repository(), self.plain_http, self.username.zip(self.password))
+    pub(crate) fn access(&self, keep: Keep) -> Access {
+        let credential = self.username.as_ref().zip(self.password.as_ref());
+        Access {
+            plain_http: self.plain_http,
+            credential: credential.map(|(username, password)| Credential::password(username, password)),
+            timeout: self.timeout,
+            keep,
+        }
     }
 }
+
+const HEADING: &str = "Registries";

@@ -1,21 +1,47 @@
 //! `obd resolve`.
 
 use anyhow::Result;
+use examples::access::Keep;
 use referrers::{Platform, Reference, Resolution, ResolveOptions, Resolver};
 use serde_json::{Value, json};
 
 use crate::remote::Remote;
 
+/// Show which accelerated image belongs to a reference, and why.
+///
+/// The stages are tried in turn until one finds an image: the image itself, its referrers, its tag with a
+/// suffix. What became of each is shown, also when nothing is found, which is no error: the ordinary image is
+/// run then.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd resolve registry.example/team/app:1
+
+JSON keys:
+  base         digest of the ordinary image for this platform
+  accelerated  the image to read instead, or null, with
+    digest       digest of its manifest
+    kind         Native (full mode) or Turbo (index-only mode)
+    stage        Itself, Referrer or TagSuffix
+    binding      what ties it to the base: Itself, Subject, ListedSubject, TargetDigests or Unbound
+    layers       digest and size of each layer, bottom first
+  decisions    what became of each stage and candidate, with
+    stage        as above, or Base
+    outcome      Used, Absent, Rejected, Failed or Skipped
+    candidate    digest, or null if it is about the stage
+    reason       why, for people"
+)]
 pub(crate) struct Args {
     /// An image reference, such as `registry.example/team/app:1`.
+    #[arg(value_name = "REF")]
     reference: Reference,
     #[command(flatten)]
     remote: Remote,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let registry = args.remote.client(&args.reference)?;
+    let registry = args.remote.access(Keep::Nowhere).registry(args.reference.repository())?;
     let resolver = Resolver::new(registry, ResolveOptions::default());
     Ok(describe(&resolver.resolve(&args.reference, &Platform::current()).await?))
 }

@@ -1,28 +1,71 @@
 //! `obd verify`.
 
-use std::path::PathBuf;
-
-use anyhow::Result;
-use overlaybd_format::{Layer, Limits, ReadAt};
+use anyhow::{Context, Result, ensure};
+use examples::lazy_image::{OpenBlob, stats};
+use examples::verify::{copy, digest};
+use overlaybd_format::{Content, Layer, Limits, ReadAt};
 use serde_json::{Value, json};
 
-use crate::input;
+use crate::info::{content, is_layer};
+use crate::source::Source;
 
+/// Read every byte of every layer, so that each check is made once.
+///
+/// Checked are the structure of each layer, the CRC of each block that has one, and each blob against the
+/// digest that a configuration or a manifest gives. Bytes that neither a CRC nor a digest covers are read and
+/// counted; nothing can tell whether they are right.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd verify registry.example/team/app:1 --json
+
+JSON keys:
+  layers             layers that are sound
+  digests            of these, blobs that have the digest they should have
+  bytes_under_crc    bytes of LSMT streams whose blocks carry CRCs
+  bytes_without_crc  bytes of the others
+  requests           requests to a registry for parts of blobs
+  fetched_bytes      what came in answer to them"
+)]
 pub(crate) struct Args {
-    /// A layer blob or a config.v1.json.
-    input: PathBuf,
+    #[command(flatten)]
+    source: Source,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let mut layers = 0;
-    let (mut checked, mut unprotected) = (0, 0);
-    for blob in input::layers(&args.input)? {
-        let layer = Layer::open(blob, &Limits::default()).await?;
-        layer.verify().await?;
-        layers += 1;
-        let protected = layer.content().compression().is_some_and(|zfile| zfile.block_crcs);
-        *(if protected { &mut checked } else { &mut unprotected }) += layer.content().size();
+    let blobs = args.source.blobs().await?;
+    let (mut digests, mut checked, mut unprotected) = (0, 0, 0);
+    for blob in &blobs {
+        let (protected, bytes) = read_through(blob).await?;
+        *(if protected { &mut checked } else { &mut unprotected }) += bytes;
+        if let Some(expected) = &blob.digest {
+            let found = digest(&blob.reader, &|_| ()).await.with_context(|| blob.name.clone())?;
+            ensure!(found == *expected, "{}: the blob has the digest {found}, not {expected}", blob.name);
+            digests += 1;
+        }
     }
-    Ok(json!({ "layers": layers, "bytes_under_crc": checked, "bytes_without_crc": unprotected }))
+    let cost = stats(&blobs);
+    Ok(json!({
+        "layers": blobs.len(),
+        "digests": digests,
+        "bytes_under_crc": checked,
+        "bytes_without_crc": unprotected,
+        "requests": cost.requests,
+        "fetched_bytes": cost.bytes_fetched,
+    }))
+}
+
+/// Reads the whole content; says whether CRCs cover it, and its length.
+async fn read_through(blob: &OpenBlob) -> Result<(bool, u64)> {
+    let summary =
+        |content: &Content| (content.compression().is_some_and(|zfile| zfile.block_crcs), content.size());
+    if is_layer(blob).await? {
+        let layer = Layer::open(blob.layer(), &Limits::default()).await?;
+        layer.verify().await?;
+        return Ok(summary(layer.content()));
+    }
+    let content = content(blob).await?;
+    copy(&content, &mut std::io::sink(), &|_| ()).await.with_context(|| blob.name.clone())?;
+    Ok(summary(&content))
 }

@@ -1,0 +1,138 @@
+//! What the tools are given: a layer blob, a device configuration or an image of a registry.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use overlaybd_format::FileBlob;
+use referrers::{Digest, Reference};
+
+use crate::access::Access;
+use crate::config::{Config, Place};
+use crate::full_mode::FullMode;
+use crate::lazy_image::OpenBlob;
+
+/// What names the layers of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// One layer blob in a file.
+    Blob(PathBuf),
+    /// A `config.v1.json`.
+    Config(PathBuf),
+    /// An image that has an accelerated form, or is one.
+    Image(Reference),
+}
+
+impl Input {
+    /// Tells what `text` names. A file that exists is one, a configuration if it starts with a brace, which no
+    /// layer does. Anything else must be a reference that spells out its registry: that a misspelt file
+    /// name is looked up somewhere on the network is nobody's wish.
+    ///
+    /// # Errors
+    ///
+    /// If it is neither, or the file cannot be read.
+    pub fn of(text: &str) -> Result<Self> {
+        let path = Path::new(text);
+        let mut file = match File::open(path) {
+            Err(error) if error.kind() == ErrorKind::NotFound && names_registry(text) => {
+                let reference = text.parse().with_context(|| format!("{text} is no file"))?;
+                return Ok(Self::Image(reference));
+            }
+            file => file.with_context(|| format!("opening {text}"))?,
+        };
+        let mut first = [0];
+        let read = file.read(&mut first).with_context(|| format!("reading {text}"))?;
+        Ok(match (read, first) {
+            (1, [b'{']) => Self::Config(path.to_owned()),
+            _ => Self::Blob(path.to_owned()),
+        })
+    }
+
+    /// Opens the blobs of the layers, bottom first. Of remote blobs nothing is fetched yet.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be opened, a configuration is wrong, or a reference has no image that can be read.
+    pub async fn open(&self, access: &Access) -> Result<Vec<OpenBlob>> {
+        match self {
+            Self::Blob(path) => Ok(vec![open_file(path, None)?]),
+            Self::Config(path) => open_config(path, access).with_context(|| path.display().to_string()),
+            Self::Image(reference) => {
+                let image = FullMode::resolve(access.registry(reference.repository())?, reference).await?;
+                let origin = access.origin(reference.repository())?;
+                image.layers().map(|layer| origin.open(&layer.digest, layer.size)).collect()
+            }
+        }
+    }
+}
+
+fn open_config(path: &Path, access: &Access) -> Result<Vec<OpenBlob>> {
+    let config = Config::read(path)?;
+    let mut origin = None;
+    let mut blobs = Vec::new();
+    for place in config.places(path.parent().unwrap_or(Path::new("")))? {
+        blobs.push(match place {
+            Place::File { path, digest } => open_file(&path, digest)?,
+            Place::Remote { digest, size } => {
+                let origin = match &mut origin {
+                    Some(origin) => origin,
+                    none => {
+                        let (repository, plain_http) = config.repository()?;
+                        let plain_http = plain_http || access.plain_http;
+                        none.insert(Access { plain_http, ..access.clone() }.origin(&repository)?)
+                    }
+                };
+                origin.open(&digest, size)?
+            }
+        });
+    }
+    Ok(blobs)
+}
+
+fn open_file(path: &Path, digest: Option<Digest>) -> Result<OpenBlob> {
+    let name = path.display().to_string();
+    let metadata = std::fs::metadata(path).with_context(|| format!("opening {name}"))?;
+    if metadata.is_dir() {
+        bail!("{name} is a directory, and no layer blob");
+    }
+    let reader = Arc::new(FileBlob::open(path).with_context(|| format!("opening {name}"))?);
+    Ok(OpenBlob { name, digest, reader, remote: None })
+}
+
+/// Whether the text can only be a reference or a path through a directory that looks like a host.
+fn names_registry(text: &str) -> bool {
+    let Some((host, _)) = text.split_once('/') else { return false };
+    host == "localhost" || !host.starts_with('.') && host.contains(['.', ':'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_and_references_are_told_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str, content: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let (blob, config, empty) = (path("a.b:c", "LSMT"), path("c", "{}"), path("e", ""));
+        let of = |path: &Path| Input::of(path.to_str().unwrap()).unwrap();
+        assert_eq!(of(&blob), Input::Blob(blob.clone()));
+        assert_eq!(of(&config), Input::Config(config.clone()));
+        assert_eq!(of(&empty), Input::Blob(empty.clone()));
+
+        for text in ["r.example/a", "127.0.0.1:5000/a/b:t", "localhost/a", "[::1]:5000/a"] {
+            assert_eq!(Input::of(text).unwrap(), Input::Image(text.parse().unwrap()), "{text}");
+        }
+        for text in ["layer.obd", "layers/base.obd", "./r.example/a", "../a.b/c", "/r.example/a", "ubuntu:1"]
+        {
+            assert!(Input::of(text).unwrap_err().to_string().contains(text), "{text}");
+        }
+        let error = Input::of("r.example/UPPER").unwrap_err();
+        assert!(format!("{error:#}").contains("r.example/UPPER is no file"), "{error:#}");
+    }
+}
