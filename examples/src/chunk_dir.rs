@@ -1,8 +1,10 @@
-//! Chunks in a directory, which says so once if it cannot keep them.
+//! Chunks in a directory that outlives the process.
 //!
-//! A cache goes on without a store that fails, so that a full disk stops nobody. Whoever named the
-//! directory still wants to know.
+//! A cache goes on without a store that fails, so that a full disk stops nobody; whoever named the
+//! directory still wants to know, and is told once. Chunks are kept behind the back of their readers, so one
+//! whose bytes proved wrong may be on its way here when it is removed; it is not taken again.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Once};
 
@@ -11,11 +13,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use lazy_fetch::{ChunkKey, ChunkStore, DiskOptions, DiskStore, TokioRuntime};
 use tempfile::TempDir;
+use tokio::sync::RwLock;
 
-/// A [`DiskStore`] that tells of its first failure on standard error.
+/// A [`DiskStore`] that tells of its first failure on standard error and does not take back what was removed.
 #[derive(Debug)]
 pub struct ChunkDir {
     store: DiskStore,
+    /// What was removed. Held for reading while a chunk is put, so that a removal comes before or after it.
+    removed: RwLock<HashSet<ChunkKey>>,
     told: Once,
     /// Removed with the last reader of the cache.
     _temporary: Option<TempDir>,
@@ -29,7 +34,7 @@ impl ChunkDir {
     /// If the directory cannot be made or written.
     pub fn open(runtime: Arc<TokioRuntime>, directory: &Path) -> Result<Self> {
         let store = DiskStore::open(runtime, directory, DiskOptions::default())?;
-        Ok(Self { store, told: Once::new(), _temporary: None })
+        Ok(Self { store, removed: RwLock::default(), told: Once::new(), _temporary: None })
     }
 
     /// Keeps chunks in a new directory for as long as this value lives.
@@ -55,6 +60,10 @@ impl ChunkStore for ChunkDir {
     }
 
     async fn put(&self, key: &ChunkKey, chunk: Bytes) -> lazy_fetch::Result<()> {
+        let removed = self.removed.read().await;
+        if removed.contains(key) {
+            return Ok(());
+        }
         let kept = self.store.put(key, chunk).await;
         if let Err(error) = &kept {
             self.told.call_once(|| eprintln!("warning: not everything is cached: {error}"));
@@ -63,6 +72,36 @@ impl ChunkStore for ChunkDir {
     }
 
     async fn remove(&self, key: &ChunkKey) {
+        let mut removed = self.removed.write().await;
+        removed.insert(key.clone());
         self.store.remove(key).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lazy_fetch::BlobId;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_proved_wrong_is_not_taken_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = Arc::new(TokioRuntime::current().unwrap());
+        let key = |offset| ChunkKey { blob: BlobId::new("b").unwrap(), offset, len: 3 };
+        let chunk = || Bytes::from_static(b"abc");
+
+        let store = ChunkDir::open(runtime.clone(), directory.path()).unwrap();
+        for offset in [0, 3] {
+            store.put(&key(offset), chunk()).await.unwrap();
+        }
+        store.remove(&key(0)).await;
+        store.put(&key(0), chunk()).await.unwrap();
+        assert_eq!(store.get(&key(0)).await, None);
+
+        let store = ChunkDir::open(runtime, directory.path()).unwrap();
+        assert_eq!((store.get(&key(0)).await, store.get(&key(3)).await), (None, Some(chunk())));
+        store.put(&key(0), chunk()).await.unwrap();
+        assert_eq!(store.get(&key(0)).await, Some(chunk()), "another run may try");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use lazy_fetch::{Blob, Stats};
-use overlaybd_format::{Image, LayerBlob, Limits, ReadAt};
+use overlaybd_format::{Error, Image, LayerBlob, Limits, ReadAt};
 use referrers::Digest;
 
 /// A layer blob that can be read.
@@ -56,6 +56,28 @@ impl OpenBlob {
     /// The blob, to be opened as a layer.
     pub fn layer(&self) -> LayerBlob {
         LayerBlob::new(self.name.as_str(), Arc::clone(&self.reader))
+    }
+
+    /// Drops what a cache holds of the blob, because something in it proved wrong.
+    pub async fn forget(&self) {
+        if let Some(remote) = &self.remote {
+            // The whole blob is in its bounds, which is all that could be wrong.
+            let _ = remote.discard(0..remote.size()).await;
+        }
+    }
+}
+
+/// Drops what a cache holds of the blob that `error` says something wrong of, so that nobody reads it
+/// again. An error of the network or a disk says nothing of the bytes.
+pub async fn forget_wrong(blobs: &[OpenBlob], error: &anyhow::Error) {
+    for cause in error.chain() {
+        let Some(Error::InBlob { blob: name, source }) = cause.downcast_ref() else { continue };
+        if matches!(source.root(), Error::Io { .. } | Error::OutOfBounds { .. }) {
+            continue;
+        }
+        for blob in blobs.iter().filter(|blob| *blob.name == **name) {
+            blob.forget().await;
+        }
     }
 }
 

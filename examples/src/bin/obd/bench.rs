@@ -56,8 +56,10 @@ struct Workload {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let image = args.source.device().await?;
-    let device = &*image.device;
+    args.source.read_device(async |image| measure(&*image.device, &args)).await
+}
+
+fn measure(device: &dyn ReadAt, args: &Args) -> Result<Value> {
     let len = if args.workload.seq_1m { 1 << 20 } else { 4096 };
     ensure!(device.size() >= len, "a device of {} bytes is too small to measure", device.size());
     let runtime = Handle::current();
@@ -86,7 +88,7 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
 fn opens(source: &Source, runtime: &Handle, until: Instant) -> Result<u64> {
     let mut ops = 0;
     while Instant::now() < until {
-        runtime.block_on(source.device())?;
+        runtime.block_on(source.read_device(async |_| Ok(())))?;
         ops += 1;
     }
     Ok(ops)

@@ -4,6 +4,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use examples::lazy_image::LazyImage;
 use examples::whole_file::WholeFile;
 use serde_json::{Value, json};
 
@@ -40,7 +41,10 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let image = args.source.device().await?;
+    args.source.read_device(async |image| write(&image, &args).await).await
+}
+
+async fn write(image: &LazyImage, args: &Args) -> Result<Value> {
     let (size, offset) = (image.device.size(), args.offset);
     let length = args.length.unwrap_or(size.saturating_sub(offset));
     ensure!(
@@ -57,7 +61,7 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
         let part = &mut buf[..usize::try_from(length - done).unwrap_or(READ).min(READ)];
         image.device.read_at(part, offset + done).await?;
         for (number, page) in part.chunks(PAGE).enumerate() {
-            if page.iter().any(|&byte| byte != 0) {
+            if page != &ZEROS[..page.len()] {
                 output.file().write_all_at(page, done + (number * PAGE) as u64).with_context(place)?;
             }
         }
@@ -76,3 +80,4 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
 const READ: usize = 1 << 20;
 /// What stays a hole if it is all zeros.
 const PAGE: usize = 64 << 10;
+static ZEROS: [u8; PAGE] = [0; PAGE];

@@ -45,12 +45,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let blobs = args.source.blobs().await?;
-    let mut said = match blobs.as_slice() {
+    args.source.read(describe).await
+}
+
+async fn describe(blobs: &[OpenBlob]) -> Result<Value> {
+    let mut said = match blobs {
         [blob] if !is_layer(blob).await? => describe_content(blob).await?,
         blobs => describe_stack(blobs).await?,
     };
-    let cost = stats(&blobs);
+    let cost = stats(blobs);
     said["requests"] = cost.requests.into();
     said["fetched_bytes"] = cost.bytes_fetched.into();
     Ok(said)
@@ -79,7 +82,7 @@ async fn describe_stack(blobs: &[OpenBlob]) -> Result<Value> {
     let (mut described, mut size, mut segments) = (Vec::new(), None, Vec::new());
     for blob in blobs {
         let layer = Layer::open(blob.layer(), &limits).await?;
-        described.push(describe(&layer, blob.reader.size()));
+        described.push(describe_layer(&layer, blob.reader.size()));
         size = Some(layer.virtual_size()).filter(|&size| size != 0).or(size);
         segments.push(layer.segments().to_vec());
     }
@@ -87,7 +90,7 @@ async fn describe_stack(blobs: &[OpenBlob]) -> Result<Value> {
     Ok(json!({ "virtual_size": size, "merged_segments": merged.len(), "layer": described }))
 }
 
-fn describe(layer: &Layer, blob_bytes: u64) -> Value {
+fn describe_layer(layer: &Layer, blob_bytes: u64) -> Value {
     let sectors = |zeroed| -> u64 {
         layer.segments().iter().filter(|s| s.is_zeroed() == zeroed).map(|s| s.len()).sum()
     };

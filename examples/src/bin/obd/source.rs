@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use examples::access::Keep;
 use examples::input::Input;
-use examples::lazy_image::{LazyImage, OpenBlob};
+use examples::lazy_image::{LazyImage, OpenBlob, forget_wrong};
 
 use crate::remote::Remote;
 
@@ -22,14 +22,20 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The blobs of the layers, bottom first.
-    pub(crate) async fn blobs(&self) -> Result<Vec<OpenBlob>> {
+    /// What `work` makes of the blobs of the layers, bottom first. Bytes that prove wrong do not stay in the
+    /// cache.
+    pub(crate) async fn read<T>(&self, work: impl AsyncFnOnce(&[OpenBlob]) -> Result<T>) -> Result<T> {
         let keep = self.cache.clone().map_or(Keep::Temporary, Keep::Directory);
-        Input::of(&self.input)?.open(&self.remote.access(keep)).await
+        let blobs = Input::of(&self.input)?.open(&self.remote.access(keep)).await?;
+        let result = work(&blobs).await.with_context(|| self.input.clone());
+        if let Err(error) = &result {
+            forget_wrong(&blobs, error).await;
+        }
+        result
     }
 
-    /// The device.
-    pub(crate) async fn device(&self) -> Result<LazyImage> {
-        LazyImage::open(self.blobs().await?).await.with_context(|| self.input.clone())
+    /// As [`read`](Self::read), of the device.
+    pub(crate) async fn read_device<T>(&self, work: impl AsyncFnOnce(LazyImage) -> Result<T>) -> Result<T> {
+        self.read(async |blobs| work(LazyImage::open(blobs.to_vec()).await?).await).await
     }
 }

@@ -1,6 +1,6 @@
 //! `obd verify`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use examples::lazy_image::{OpenBlob, stats};
 use examples::verify::{copy, digest};
 use overlaybd_format::{Content, Layer, Limits, ReadAt};
@@ -34,18 +34,24 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let blobs = args.source.blobs().await?;
+    args.source.read(verify).await
+}
+
+async fn verify(blobs: &[OpenBlob]) -> Result<Value> {
     let (mut digests, mut checked, mut unprotected) = (0, 0, 0);
-    for blob in &blobs {
+    for blob in blobs {
         let (protected, bytes) = read_through(blob).await?;
         *(if protected { &mut checked } else { &mut unprotected }) += bytes;
         if let Some(expected) = &blob.digest {
             let found = digest(&blob.reader, &|_| ()).await.with_context(|| blob.name.clone())?;
-            ensure!(found == *expected, "{}: the blob has the digest {found}, not {expected}", blob.name);
+            if found != *expected {
+                blob.forget().await;
+                bail!("{}: the blob has the digest {found}, not {expected}", blob.name);
+            }
             digests += 1;
         }
     }
-    let cost = stats(&blobs);
+    let cost = stats(blobs);
     Ok(json!({
         "layers": blobs.len(),
         "digests": digests,
