@@ -1,6 +1,5 @@
 //! How registries are reached: with or without TLS, as whom, how patiently, through which cache.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use referrers::{
     StaticCredentials,
 };
 
+use crate::chunk_dir::CacheDir;
 use crate::origin::Origin;
 
 /// The way to registries.
@@ -27,14 +27,14 @@ pub struct Access {
 }
 
 /// Where fetched bytes are kept beside memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Keep {
     /// Nowhere: they are read once.
     Nowhere,
     /// In a directory that goes with the last blob that is read through it.
     Temporary,
     /// In this directory, for the next run too.
-    Directory(PathBuf),
+    Directory(CacheDir),
 }
 
 impl Access {

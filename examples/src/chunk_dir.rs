@@ -5,15 +5,35 @@
 //! whose bytes proved wrong may be on its way here when it is removed; it is not taken again.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use lazy_fetch::{ChunkKey, ChunkStore, DiskOptions, DiskStore, TokioRuntime};
+use lazy_fetch::{ChunkKey, ChunkStore, DiskOptions, DiskStore, ErrorKind, TokioRuntime};
 use tempfile::TempDir;
-use tokio::sync::RwLock;
+use tokio::sync::{OwnedRwLockReadGuard, RwLock};
+
+/// A directory for chunks that is there before and after the caches over it.
+#[derive(Debug, Clone)]
+pub struct CacheDir {
+    path: PathBuf,
+    /// Each cache over it holds this for reading.
+    in_use: Arc<RwLock<()>>,
+}
+
+impl CacheDir {
+    /// The directory at `path`, which need not exist.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), in_use: Arc::default() }
+    }
+
+    /// Waits until no blob is open any more that is cached here, and what was fetched of them is written.
+    pub async fn settled(&self) {
+        let _unused = self.in_use.write().await;
+    }
+}
 
 /// A [`DiskStore`] that tells of its first failure on standard error and does not take back what was removed.
 #[derive(Debug)]
@@ -22,6 +42,7 @@ pub struct ChunkDir {
     /// What was removed. Held for reading while a chunk is put, so that a removal comes before or after it.
     removed: RwLock<HashSet<ChunkKey>>,
     told: Once,
+    _in_use: Option<OwnedRwLockReadGuard<()>>,
     /// Removed with the last reader of the cache.
     _temporary: Option<TempDir>,
 }
@@ -32,9 +53,9 @@ impl ChunkDir {
     /// # Errors
     ///
     /// If the directory cannot be made or written.
-    pub fn open(runtime: Arc<TokioRuntime>, directory: &Path) -> Result<Self> {
-        let store = DiskStore::open(runtime, directory, DiskOptions::default())?;
-        Ok(Self { store, removed: RwLock::default(), told: Once::new(), _temporary: None })
+    pub fn open(runtime: Arc<TokioRuntime>, directory: &CacheDir) -> Result<Self> {
+        let in_use = Arc::clone(&directory.in_use).try_read_owned().context("the cache is being closed")?;
+        Ok(Self { _in_use: Some(in_use), ..Self::over(runtime, &directory.path)? })
     }
 
     /// Keeps chunks in a new directory for as long as this value lives.
@@ -44,8 +65,14 @@ impl ChunkDir {
     /// If there is no place for temporary files.
     pub fn temporary(runtime: Arc<TokioRuntime>) -> Result<Self> {
         let directory = tempfile::tempdir().context("making a temporary directory for the cache")?;
-        let kept = Self::open(runtime, directory.path())?;
+        let kept = Self::over(runtime, directory.path())?;
         Ok(Self { _temporary: Some(directory), ..kept })
+    }
+
+    fn over(runtime: Arc<TokioRuntime>, path: &Path) -> Result<Self> {
+        let store = DiskStore::open(runtime, path, DiskOptions::default())?;
+        let removed = RwLock::default();
+        Ok(Self { store, removed, told: Once::new(), _in_use: None, _temporary: None })
     }
 }
 
@@ -65,7 +92,10 @@ impl ChunkStore for ChunkDir {
             return Ok(());
         }
         let kept = self.store.put(key, chunk).await;
-        if let Err(error) = &kept {
+        // At the end of the process the rest is not kept, which is no failure.
+        if let Err(error) = &kept
+            && error.kind() == ErrorKind::Storage
+        {
             self.told.call_once(|| eprintln!("warning: not everything is cached: {error}"));
         }
         kept
@@ -91,7 +121,8 @@ mod tests {
         let key = |offset| ChunkKey { blob: BlobId::new("b").unwrap(), offset, len: 3 };
         let chunk = || Bytes::from_static(b"abc");
 
-        let store = ChunkDir::open(runtime.clone(), directory.path()).unwrap();
+        let cache = CacheDir::new(directory.path());
+        let store = ChunkDir::open(runtime.clone(), &cache).unwrap();
         for offset in [0, 3] {
             store.put(&key(offset), chunk()).await.unwrap();
         }
@@ -99,7 +130,7 @@ mod tests {
         store.put(&key(0), chunk()).await.unwrap();
         assert_eq!(store.get(&key(0)).await, None);
 
-        let store = ChunkDir::open(runtime, directory.path()).unwrap();
+        let store = ChunkDir::open(runtime, &cache).unwrap();
         assert_eq!((store.get(&key(0)).await, store.get(&key(3)).await), (None, Some(chunk())));
         store.put(&key(0), chunk()).await.unwrap();
         assert_eq!(store.get(&key(0)).await, Some(chunk()), "another run may try");

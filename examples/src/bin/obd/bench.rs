@@ -4,6 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use examples::lazy_image::LazyImage;
 use overlaybd_format::{ReadAt, Warm};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -88,7 +89,7 @@ fn measure(device: &dyn ReadAt, args: &Args) -> Result<Value> {
 fn opens(source: &Source, runtime: &Handle, until: Instant) -> Result<u64> {
     let mut ops = 0;
     while Instant::now() < until {
-        runtime.block_on(source.read_device(async |_| Ok(())))?;
+        runtime.block_on(async { LazyImage::open(source.open().await?).await })?;
         ops += 1;
     }
     Ok(ops)

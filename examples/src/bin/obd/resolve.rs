@@ -25,7 +25,9 @@ JSON keys:
     kind         Native (full mode) or Turbo (index-only mode)
     stage        Itself, Referrer or TagSuffix
     binding      what ties it to the base: Itself, Subject, ListedSubject, TargetDigests or Unbound
-    layers       digest and size of each layer, bottom first
+    layers       the layers, bottom first, each with
+      digest       digest of the blob
+      size         its length in bytes
   decisions    what became of each stage and candidate, with
     stage        as above, or Base
     outcome      Used, Absent, Rejected, Failed or Skipped

@@ -1,9 +1,11 @@
 //! What a verb reads from.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use examples::access::Keep;
+use examples::chunk_dir::CacheDir;
 use examples::input::Input;
 use examples::lazy_image::{LazyImage, OpenBlob, forget_wrong};
 
@@ -22,14 +24,24 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// What `work` makes of the blobs of the layers, bottom first. Bytes that prove wrong do not stay in the
-    /// cache.
+    /// The blobs of the layers, bottom first.
+    pub(crate) async fn open(&self) -> Result<Vec<OpenBlob>> {
+        self.open_in(self.cache.clone().map(CacheDir::new).as_ref()).await
+    }
+
+    /// What `work` makes of the blobs of the layers. Bytes that prove wrong do not stay in the cache; all
+    /// others do.
     pub(crate) async fn read<T>(&self, work: impl AsyncFnOnce(&[OpenBlob]) -> Result<T>) -> Result<T> {
-        let keep = self.cache.clone().map_or(Keep::Temporary, Keep::Directory);
-        let blobs = Input::of(&self.input)?.open(&self.remote.access(keep)).await?;
+        let cache = self.cache.clone().map(CacheDir::new);
+        let blobs = self.open_in(cache.as_ref()).await?;
         let result = work(&blobs).await.with_context(|| self.input.clone());
         if let Err(error) = &result {
             forget_wrong(&blobs, error).await;
+        }
+        drop(blobs);
+        if let Some(cache) = cache {
+            // What is late by then was read ahead over a bad link, and nobody waits for it.
+            let _ = tokio::time::timeout(LATE, cache.settled()).await;
         }
         result
     }
@@ -38,4 +50,12 @@ impl Source {
     pub(crate) async fn read_device<T>(&self, work: impl AsyncFnOnce(LazyImage) -> Result<T>) -> Result<T> {
         self.read(async |blobs| work(LazyImage::open(blobs.to_vec()).await?).await).await
     }
+
+    async fn open_in(&self, cache: Option<&CacheDir>) -> Result<Vec<OpenBlob>> {
+        let keep = cache.cloned().map_or(Keep::Temporary, Keep::Directory);
+        Input::of(&self.input)?.open(&self.remote.access(keep)).await
+    }
 }
+
+/// For fetches that go on when the work is done.
+const LATE: Duration = Duration::from_secs(2);

@@ -1,0 +1,202 @@
+//! The toolbox on images in a registry, which is `obd registry` in a process of its own: what is resolved,
+//! pulled and read lazily is one and the same device.
+
+#[path = "support/help.rs"]
+mod help;
+#[path = "support/images.rs"]
+mod images;
+#[path = "support/obd.rs"]
+mod obd;
+#[path = "support/trees.rs"]
+mod trees;
+
+use examples::access::Access;
+use help::assert_documented;
+use obd::{Obd, RegistryProcess, assert_names};
+use referrers::Credential;
+use serde_json::{Value, json};
+
+/// A directory, and a registry that has both images as `demo/app:1`.
+fn scene(switches: &str) -> (Obd, RegistryProcess) {
+    let obd = Obd::new();
+    std::fs::create_dir(obd.path("content")).unwrap();
+    let filled = RegistryProcess::start(&obd.path("content"), "");
+    images::push(filled.address(), &Access { plain_http: true, ..Access::default() });
+    if switches.is_empty() {
+        return (obd, filled);
+    }
+    drop(filled);
+    let registry = RegistryProcess::start(&obd.path("content"), switches);
+    (obd, registry)
+}
+
+#[test]
+fn every_way_to_the_device_gives_the_same_bytes() {
+    let (obd, registry) = scene("");
+    let reference = format!("{}/demo/app:1", registry.address());
+    let image = images::accelerated();
+    let image_bytes: u64 = image.layers.iter().map(|layer| layer.size).sum();
+
+    let pulled = obd.said(&format!("pull {reference} pulled --plain-http"));
+    assert_eq!(pulled, json!({ "config": "pulled/config.v1.json", "layers": 2, "bytes": image_bytes }));
+    obd.said("cat pulled/config.v1.json -o local");
+    let checked = obd.said("verify pulled/config.v1.json");
+    assert_eq!((&checked["digests"], &checked["requests"]), (&json!(2), &json!(0)));
+
+    let lower = |n: usize| json!({ "digest": image.layers[n].digest.as_str(), "size": image.layers[n].size });
+    let config = json!({
+        "repoBlobUrl": format!("http://{}/v2/demo/app/blobs", registry.address()),
+        "lowers": [lower(0), lower(1)],
+        "resultFile": "",
+    });
+    obd.write("remote.json", config.to_string());
+    // The lower one from a directory of a snapshot, as the downloads of a runtime leave it.
+    std::fs::create_dir(obd.path("snapshot")).unwrap();
+    let blob = format!("pulled/{}.obd", image.layers[0].digest.as_str().replace(':', "-"));
+    std::fs::copy(obd.path(&blob), obd.path("snapshot/overlaybd.commit")).unwrap();
+    let mut mixed = config.clone();
+    mixed["lowers"][0]["dir"] = json!("snapshot");
+    obd.write("mixed.json", mixed.to_string());
+
+    let whole = obd.said("cat remote.json -o remote");
+    let fetched = whole["fetched_bytes"].as_u64().unwrap();
+    assert!(0 < fetched && fetched <= image_bytes, "{whole}");
+    let upper = obd.said("cat mixed.json -o mixed");
+    assert!(upper["fetched_bytes"].as_u64().unwrap() <= image.layers[1].size, "{upper}");
+    obd.said(&format!("cat {reference} -o by-name --plain-http"));
+    for name in ["remote", "mixed", "by-name"] {
+        assert_eq!(obd.sha256(name), obd.sha256("local"), "{name}");
+    }
+
+    for input in ["remote.json", &format!("{reference} --plain-http")] {
+        let info = obd.said(&format!("info {input}"));
+        assert!(info["fetched_bytes"].as_u64().unwrap() < image_bytes / 2, "{info}");
+        assert_eq!(info["layer"][1]["name"], json!(image.layers[1].digest.as_str()));
+        let verified = obd.said(&format!("verify {input}"));
+        assert_eq!((&verified["digests"], &verified["fetched_bytes"]), (&json!(2), &json!(image_bytes)));
+        for workload in ["--random-4k", "--open"] {
+            let bench = obd.said(&format!("bench {input} {workload} --threads 2 --seconds 0.1"));
+            assert!(bench["ops_per_s"].as_f64().unwrap() > 0.0);
+        }
+    }
+    assert_documented("pull", &[pulled]);
+    let ended = registry.interrupt();
+    assert!(ended["requests"].as_u64().unwrap() > 20, "{ended}");
+    assert_documented("registry", &[ended]);
+}
+
+#[test]
+fn a_cache_directory_serves_the_next_run() {
+    let (obd, registry) = scene("");
+    let input = format!("{}/demo/app:1 --plain-http --cache cache", registry.address());
+    let first = obd.said(&format!("verify {input}"));
+    let second = obd.said(&format!("verify {input}"));
+    assert!(first["fetched_bytes"].as_u64().unwrap() > 1_000_000);
+    assert_eq!((&second["digests"], &second["fetched_bytes"]), (&json!(2), &json!(0)));
+    let info = obd.said(&format!("info {input}"));
+    assert_eq!(info["requests"], json!(0), "{info}");
+}
+
+#[test]
+fn a_resolution_tells_what_became_of_each_stage() {
+    let (obd, registry) = scene("");
+    let host = registry.address();
+    let found = obd.said(&format!("resolve {host}/demo/app:1 --plain-http"));
+    assert_eq!(found["base"], json!(images::base()));
+    let accelerated = &found["accelerated"];
+    assert_eq!((&accelerated["kind"], &accelerated["stage"]), (&json!("Native"), &json!("Referrer")));
+    assert_eq!(
+        (&accelerated["binding"], accelerated["layers"].as_array().unwrap().len()),
+        (&json!("Subject"), 2)
+    );
+    let outcomes = |said: &Value| -> Vec<(String, String)> {
+        let text = |decision: &Value, key| decision[key].as_str().unwrap().to_owned();
+        let decisions = said["decisions"].as_array().unwrap().iter();
+        decisions.map(|decision| (text(decision, "stage"), text(decision, "outcome"))).collect()
+    };
+    let pair = |stage: &str, outcome: &str| (stage.to_owned(), outcome.to_owned());
+    assert_eq!(outcomes(&found)[0], pair("Itself", "Absent"));
+    assert!(outcomes(&found).contains(&pair("Referrer", "Used")), "{found}");
+    assert_documented("resolve", std::slice::from_ref(&found));
+
+    let digest = accelerated["digest"].as_str().unwrap();
+    let itself = obd.said(&format!("resolve {host}/demo/app@{digest} --plain-http"));
+    assert_eq!(itself["accelerated"]["stage"], json!("Itself"));
+    let text = obd.text(&format!("resolve {host}/demo/app@{digest} --plain-http"));
+    assert_names(&text, &["accelerated:\n", "  stage: Itself\n", "decisions 0:\n", "  outcome: Used\n"]);
+
+    assert_names(
+        &obd.refused(&format!("resolve {host}/demo/app:2 --plain-http")),
+        &["demo/app", "not found"],
+    );
+}
+
+#[test]
+fn an_image_without_an_accelerated_form_is_no_error_to_resolve_but_one_to_read() {
+    let (obd, registry) = scene("--no-referrers");
+    let reference = format!("{}/demo/app@{} --plain-http", registry.address(), images::base());
+    let said = obd.said(&format!("resolve {reference}"));
+    assert_eq!(said["accelerated"], Value::Null);
+    assert_eq!(said["decisions"].as_array().unwrap().last().unwrap()["stage"], json!("Base"));
+    for verb in [format!("info {reference}"), format!("pull {reference} pulled")] {
+        assert_names(&obd.refused(&verb), &["no accelerated image for", "Referrer: Absent"]);
+    }
+    assert!(!obd.names().contains(&"pulled".to_owned()));
+}
+
+#[test]
+fn a_pull_goes_on_where_the_connection_was_cut() {
+    let (obd, registry) = scene("--cut-at 30000 --times 2 --on /blobs/");
+    let said = obd.said(&format!("pull {}/demo/app:1 pulled --plain-http", registry.address()));
+    assert_eq!(said["layers"], json!(2));
+    assert_eq!(obd.said("verify pulled/config.v1.json")["digests"], json!(2));
+}
+
+#[test]
+fn a_pull_of_other_bytes_leaves_no_layer() {
+    let layer = images::accelerated().layers[1].digest.clone();
+    let (obd, registry) = scene(&format!("--flip-at 3000 --on {}", layer.hex()));
+    let error = obd.refused(&format!("pull {}/demo/app:1 pulled --plain-http", registry.address()));
+    assert_names(&error, &[layer.as_str(), "the bytes have the digest sha256:"]);
+    let left: Vec<_> =
+        std::fs::read_dir(obd.path("pulled")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let whole = images::accelerated().layers[0].digest.as_str().replace(':', "-");
+    assert_eq!(left, [format!("{whole}.obd").as_str()]);
+}
+
+#[test]
+fn credentials_are_shown_where_they_are_wanted() {
+    let (obd, registry) = scene("--account user:secret");
+    let reference = format!("{}/demo/app:1 --plain-http", registry.address());
+    assert_names(&obd.refused(&format!("info {reference}")), &[registry.address(), "no credential"]);
+    let wrong = obd.refused(&format!("info {reference} --username user --password hunter2"));
+    assert_names(&wrong, &[registry.address(), "access denied"]);
+    assert!(!wrong.contains("hunter2"), "{wrong}");
+    obd.said(&format!("info {reference} --username user --password secret"));
+
+    // From the docker configuration: `user:secret` in base64.
+    std::fs::create_dir(obd.path("no-docker")).unwrap();
+    let auth = json!({ "auths": { registry.address(): { "auth": "dXNlcjpzZWNyZXQ=" } } });
+    obd.write("no-docker/config.json", auth.to_string());
+    obd.said(&format!("verify {reference}"));
+    let access = Access {
+        plain_http: true,
+        credential: Some(Credential::password("user", "secret")),
+        ..Access::default()
+    };
+    images::push(registry.address(), &access);
+}
+
+#[test]
+fn a_token_server_that_sends_elsewhere_gets_no_credentials_there() {
+    let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    elsewhere.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/token", elsewhere.local_addr().unwrap());
+    let (obd, registry) = scene(&format!("--account user:secret --redirect-realm {url}"));
+    let error = obd.refused(&format!(
+        "info {}/demo/app:1 --plain-http --username user --password secret",
+        registry.address()
+    ));
+    assert_names(&error, &[registry.address(), "redirect"]);
+    assert!(elsewhere.accept().is_err(), "somebody came");
+}
