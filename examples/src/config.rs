@@ -10,12 +10,13 @@
 //! change nothing here: `resultFile` is where a runtime says that it made a device, and nobody but it
 //! must write there; the trace of an acceleration layer only makes reads faster.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use referrers::{Digest, Repository};
 use serde::Deserialize;
+
+use crate::document;
 
 /// A parsed configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -103,10 +104,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or as [`parse`](Self::parse).
+    /// As [`document::read`] and [`parse`](Self::parse).
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-        Self::parse(&text).with_context(|| path.display().to_string())
+        Self::parse(&document::read(path)?).with_context(|| path.display().to_string())
     }
 
     /// Parses a configuration.
@@ -209,6 +209,8 @@ const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn places(json: &str, directory: &Path) -> Result<Vec<Place>> {

@@ -9,6 +9,7 @@ pub mod accelerated_layer;
 pub mod access;
 pub mod chunk_dir;
 pub mod config;
+pub mod document;
 pub mod eager_pull;
 pub mod ext4;
 pub mod ext4_read;

@@ -6,17 +6,17 @@
 //! blobs/sha256/<hex>     layers, configs, manifests
 //! ```
 
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
+use anyhow::{Context, Result, bail};
 use referrers::{Descriptor, Digest, Manifest};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
+use crate::document;
 use crate::hashing::digest_of;
 
 /// An image layout directory.
@@ -47,7 +47,7 @@ impl OciLayout {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let layout = Self { root: root.into() };
         let path = layout.root.join(MARKER);
-        let marker: Value = serde_json::from_slice(&document(&path)?)
+        let marker: Value = serde_json::from_slice(&document::read(&path)?)
             .with_context(|| format!("{} is not JSON", path.display()))?;
         match marker.get("imageLayoutVersion").and_then(Value::as_str) {
             Some(version) if version.starts_with("1.") => Ok(layout),
@@ -98,7 +98,7 @@ impl OciLayout {
     ///
     /// If it is missing, longer than 4 MiB, or not what the descriptor says.
     pub fn manifest(&self, descriptor: &Descriptor) -> Result<Manifest> {
-        let bytes = document(&self.blob_path(&descriptor.digest))?;
+        let bytes = document::read(&self.blob_path(&descriptor.digest))?;
         Ok(Manifest::parse(bytes, &descriptor.media_type, Some(&descriptor.digest))?)
     }
 
@@ -109,7 +109,7 @@ impl OciLayout {
     /// If the file is missing or is not an image index.
     pub fn index(&self) -> Result<Vec<Descriptor>> {
         let path = self.root.join(INDEX);
-        let index = Manifest::parse(document(&path)?, INDEX_TYPE, None)
+        let index = Manifest::parse(document::read(&path)?, INDEX_TYPE, None)
             .with_context(|| format!("{} is not an image index", path.display()))?;
         let index = index.index().with_context(|| format!("{} is not an image index", path.display()))?;
         Ok(index.manifests.clone())
@@ -130,23 +130,8 @@ impl OciLayout {
     }
 }
 
-/// A file that is small if it is what it should be.
-fn document(path: &Path) -> Result<Bytes> {
-    let file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
-    let mut bytes = Vec::new();
-    file.take(LONGEST_DOCUMENT + 1)
-        .read_to_end(&mut bytes)
-        .with_context(|| format!("reading {}", path.display()))?;
-    ensure!(bytes.len() as u64 <= LONGEST_DOCUMENT, "{} is longer than 4 MiB", path.display());
-    Ok(bytes.into())
-}
-
 /// OCI image layout specification, "oci-layout file" and "index.json file".
 const MARKER: &str = "oci-layout";
 const LAYOUT_VERSION: &str = "1.0.0";
 const INDEX: &str = "index.json";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-
-/// The size of manifest that registries and clients are expected to handle (OCI distribution
-/// specification, "Pushing manifests").
-const LONGEST_DOCUMENT: u64 = 4 << 20;

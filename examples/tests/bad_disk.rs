@@ -33,16 +33,13 @@ fn a_cache_directory_without_rights() {
     let cache = scene.obd.path("cache");
     fs::create_dir(&cache).unwrap();
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o555)).unwrap();
-    let cause = if File::create(cache.join("probe")).is_ok() {
+    if File::create(cache.join("probe")).is_err() {
+        scene.fails(&["config: ", "opening the cache directory cache/", "Permission denied"]);
+    } else {
         // Rights do not bind this user, a file system that is mounted to be read does.
         let Some(_mount) = Mount::tmpfs(&cache, "ro") else { return };
         scene.fails(&["config: ", "opening the cache directory cache/", "Read-only file system"]);
-        "a mount"
-    } else {
-        scene.fails(&["config: ", "opening the cache directory cache/", "Permission denied"]);
-        "rights"
-    };
-    println!("tested with {cause}");
+    }
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o755)).unwrap();
     scene.works();
 }
@@ -97,8 +94,9 @@ impl<'a> Mount<'a> {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(directory));
         }
-        // Past what the test harness catches.
-        writeln!(io::stderr(), "SKIPPED: this user may not mount a tmpfs, which the test needs").unwrap();
+        // Not by `eprintln`, which the test harness catches.
+        let skipped = b"SKIPPED: this user may not mount a tmpfs, which a test of full disks needs\n";
+        io::stderr().write_all(skipped).unwrap();
         None
     }
 

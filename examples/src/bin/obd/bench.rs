@@ -16,9 +16,9 @@ use crate::source::Source;
 
 /// Measure reads of a device, or its opening.
 ///
-/// Each thread makes one read after the other for the given time. What the page cache, or for remote layers
-/// the cache, holds is warm; nothing is dropped first. An opening starts from the blobs' names: with
-/// remote layers, and without --cache, each one fetches the indexes anew.
+/// Each thread makes one read after the other for the given time. What the page cache, or for
+/// remote layers the cache, holds is warm; nothing is dropped first. An opening starts from the
+/// blobs' names: with remote layers, and without --cache, each one fetches the indexes anew.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

@@ -11,8 +11,8 @@ use crate::seconds;
 
 /// Measure lookups in a merged index.
 ///
-/// Layers of random segments are merged; one thread then looks up ranges of eight sectors at random places of
-/// the device. Nothing is read.
+/// Layers of random segments are merged; one thread then looks up ranges of eight sectors at random
+/// places of the device. Nothing is read.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

@@ -12,8 +12,8 @@ use crate::source::Source;
 
 /// Write the merged device, or a part of it, to a file.
 ///
-/// The file is sparse: what reads as zeros becomes holes. It gets its name only once it is whole, so an error
-/// leaves nothing, and leaves alone what was there before.
+/// The file is sparse: what reads as zeros becomes holes. It gets its name only once it is whole,
+/// so an error leaves nothing, and leaves alone what was there before.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

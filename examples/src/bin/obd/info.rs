@@ -9,8 +9,8 @@ use crate::source::Source;
 
 /// Show what the layers of a device are: wrappers, codec, identity, segments.
 ///
-/// Of remote layers, only what opening needs is fetched. A blob that holds something else than a layer in
-/// a ZFile is described as that.
+/// Of remote layers, only what opening needs is fetched. A blob that holds something else than a
+/// layer in a ZFile is described as that.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

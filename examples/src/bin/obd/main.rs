@@ -27,13 +27,17 @@ use serde_json::Value;
 
 /// Looks into, checks, reads and measures overlaybd layers and the devices they make.
 ///
-/// INPUT is a layer blob in a file, a config.v1.json, or the reference of an image that has an accelerated
-/// form, spelt with its registry. Layers that are in a registry are read lazily: what a verb does not look
-/// at is not fetched.
+/// INPUT is a layer blob in a file, a config.v1.json, or the reference of an image that has an
+/// accelerated form, spelt with its registry, as in registry.example/team/app:1. Layers that are in
+/// a registry are read lazily: what a verb does not look at is not fetched.
 ///
-/// With --json, standard output is one JSON object, whose keys the help of each verb lists. An error is one
-/// line on standard error that names the blob, the place in it and the cause; standard output stays empty
-/// then, and the exit status is 1 (2 for a wrong command line).
+/// Of a config.v1.json, what cannot be done yet is refused by its key: uppers, index-only lowers,
+/// recordTracePath, download. An acceleration layer is left out. resultFile is left alone, because
+/// it tells of the device that a runtime makes.
+///
+/// With --json, standard output is one JSON object, whose keys the help of each verb lists. An
+/// error is one line on standard error that names the blob, the place in it and the cause; standard
+/// output stays empty then, and the exit status is 1 (2 for a wrong command line).
 #[derive(Debug, Parser)]
 #[command(name = "obd", verbatim_doc_comment)]
 struct Cli {

@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 
 use crate::remote::Remote;
 
-/// Download an accelerated image's layers, checked, and write a config.v1.json for them.
+/// Download the layers of an accelerated image, checked, and write a config.v1.json for them.
 ///
-/// The image is one that is accelerated itself or has an accelerated image in full mode as a referrer. A
-/// layer gets its name only after its digest was checked, and the configuration comes last.
+/// The image is one that is accelerated itself or has an accelerated image in full mode as a
+/// referrer. A layer gets its name only after its digest was checked, and the configuration comes
+/// last.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

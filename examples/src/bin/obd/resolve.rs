@@ -9,9 +9,9 @@ use crate::remote::Remote;
 
 /// Show which accelerated image belongs to a reference, and why.
 ///
-/// The stages are tried in turn until one finds an image: the image itself, its referrers, its tag with a
-/// suffix. What became of each is shown, also when nothing is found, which is no error: the ordinary image is
-/// run then.
+/// The stages are tried in turn until one finds an image: the image itself, its referrers, its tag
+/// with a suffix. What became of each is shown, also when nothing is found, which is no error: the
+/// ordinary image is run then.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,

@@ -11,9 +11,9 @@ use crate::source::Source;
 
 /// Read every byte of every layer, so that each check is made once.
 ///
-/// Checked are the structure of each layer, the CRC of each block that has one, and each blob against the
-/// digest that a configuration or a manifest gives. Bytes that neither a CRC nor a digest covers are read and
-/// counted; nothing can tell whether they are right.
+/// Checked are the structure of each layer, the CRC of each block that has one, and each blob
+/// against the digest that a configuration or a manifest gives. Bytes that neither a CRC nor a
+/// digest covers are read and counted; nothing can tell whether they are right.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
