@@ -110,6 +110,7 @@ impl ChunkStore for ChunkDir {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
     use lazy_fetch::BlobId;
 
     use super::*;
@@ -134,5 +135,18 @@ mod tests {
         assert_eq!((store.get(&key(0)).await, store.get(&key(3)).await), (None, Some(chunk())));
         store.put(&key(0), chunk()).await.unwrap();
         assert_eq!(store.get(&key(0)).await, Some(chunk()), "another run may try");
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_settled_when_its_last_cache_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = Arc::new(TokioRuntime::current().unwrap());
+        let cache = CacheDir::new(directory.path());
+        let stores = [(); 2].map(|()| ChunkDir::open(runtime.clone(), &cache).unwrap());
+        for store in stores {
+            assert!(cache.settled().now_or_never().is_none());
+            drop(store);
+        }
+        assert!(cache.settled().now_or_never().is_some());
     }
 }

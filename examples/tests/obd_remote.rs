@@ -89,12 +89,13 @@ fn every_way_to_the_device_gives_the_same_bytes() {
 fn a_cache_directory_serves_the_next_run() {
     let (obd, registry) = scene("");
     let input = format!("{}/demo/app:1 --plain-http --cache cache", registry.address());
-    let first = obd.said(&format!("verify {input}"));
-    let second = obd.said(&format!("verify {input}"));
-    assert!(first["fetched_bytes"].as_u64().unwrap() > 1_000_000);
-    assert_eq!((&second["digests"], &second["fetched_bytes"]), (&json!(2), &json!(0)));
-    let info = obd.said(&format!("info {input}"));
-    assert_eq!(info["requests"], json!(0), "{info}");
+    // The last thing that an opening fetches is the last that is kept, when the work is done already.
+    for verb in ["info", "verify"] {
+        let first = obd.said(&format!("{verb} {input}"));
+        assert!(first["fetched_bytes"].as_u64().unwrap() > 50_000, "{first}");
+        let second = obd.said(&format!("{verb} {input}"));
+        assert_eq!((&second["requests"], &second["fetched_bytes"]), (&json!(0), &json!(0)), "{verb}");
+    }
 }
 
 #[test]
