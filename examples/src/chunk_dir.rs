@@ -1,17 +1,18 @@
 //! Chunks in a directory that outlives the process.
 //!
 //! A cache goes on without a store that fails, so that a full disk stops nobody; whoever named the
-//! directory still wants to know, and is told once. Chunks are kept behind the back of their readers, so one
-//! whose bytes proved wrong may be on its way here when it is removed; it is not taken again.
+//! directory still wants to know, and is told once. Chunks are kept behind the back of their readers: when the
+//! last reader is gone, some may still be on their way here.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once};
 
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
-use lazy_fetch::{ChunkKey, ChunkStore, DiskOptions, DiskStore, ErrorKind, TokioRuntime};
+use lazy_fetch::{
+    BlobId, Cache, ChunkKey, ChunkStore, DiskOptions, DiskStore, ErrorKind, MemorySource, TokioRuntime,
+};
 use tempfile::TempDir;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
@@ -33,14 +34,27 @@ impl CacheDir {
     pub async fn settled(&self) {
         let _unused = self.in_use.write().await;
     }
+
+    /// Drops what the directory holds of the blob `id` of `size` bytes, because something in it proved wrong.
+    /// It must be [`settled`](Self::settled), or the wrong bytes may arrive afterwards.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be written.
+    pub async fn forget(&self, id: BlobId, size: u64) -> Result<()> {
+        let runtime = Arc::new(TokioRuntime::current()?);
+        let cache =
+            Cache::builder(runtime.clone()).store(Arc::new(ChunkDir::open(runtime, self)?)).build()?;
+        // Nothing is read, so there is nothing to read from.
+        cache.open(id, size, Arc::new(MemorySource::new(Bytes::new()))).discard(0..size).await?;
+        Ok(())
+    }
 }
 
-/// A [`DiskStore`] that tells of its first failure on standard error and does not take back what was removed.
+/// A [`DiskStore`] that tells of its first failure on standard error.
 #[derive(Debug)]
 pub struct ChunkDir {
     store: DiskStore,
-    /// What was removed. Held for reading while a chunk is put, so that a removal comes before or after it.
-    removed: RwLock<HashSet<ChunkKey>>,
     told: Once,
     _in_use: Option<OwnedRwLockReadGuard<()>>,
     /// Removed with the last reader of the cache.
@@ -71,8 +85,7 @@ impl ChunkDir {
 
     fn over(runtime: Arc<TokioRuntime>, path: &Path) -> Result<Self> {
         let store = DiskStore::open(runtime, path, DiskOptions::default())?;
-        let removed = RwLock::default();
-        Ok(Self { store, removed, told: Once::new(), _in_use: None, _temporary: None })
+        Ok(Self { store, told: Once::new(), _in_use: None, _temporary: None })
     }
 }
 
@@ -87,10 +100,6 @@ impl ChunkStore for ChunkDir {
     }
 
     async fn put(&self, key: &ChunkKey, chunk: Bytes) -> lazy_fetch::Result<()> {
-        let removed = self.removed.read().await;
-        if removed.contains(key) {
-            return Ok(());
-        }
         let kept = self.store.put(key, chunk).await;
         // At the end of the process the rest is not kept, which is no failure.
         if let Err(error) = &kept
@@ -102,8 +111,6 @@ impl ChunkStore for ChunkDir {
     }
 
     async fn remove(&self, key: &ChunkKey) {
-        let mut removed = self.removed.write().await;
-        removed.insert(key.clone());
         self.store.remove(key).await;
     }
 }
@@ -111,30 +118,14 @@ impl ChunkStore for ChunkDir {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use lazy_fetch::BlobId;
+    use lazy_fetch::conformance::chunk_store;
 
     use super::*;
 
     #[tokio::test]
-    async fn what_proved_wrong_is_not_taken_again() {
-        let directory = tempfile::tempdir().unwrap();
+    async fn the_contract_of_stores_is_kept() {
         let runtime = Arc::new(TokioRuntime::current().unwrap());
-        let key = |offset| ChunkKey { blob: BlobId::new("b").unwrap(), offset, len: 3 };
-        let chunk = || Bytes::from_static(b"abc");
-
-        let cache = CacheDir::new(directory.path());
-        let store = ChunkDir::open(runtime.clone(), &cache).unwrap();
-        for offset in [0, 3] {
-            store.put(&key(offset), chunk()).await.unwrap();
-        }
-        store.remove(&key(0)).await;
-        store.put(&key(0), chunk()).await.unwrap();
-        assert_eq!(store.get(&key(0)).await, None);
-
-        let store = ChunkDir::open(runtime, &cache).unwrap();
-        assert_eq!((store.get(&key(0)).await, store.get(&key(3)).await), (None, Some(chunk())));
-        store.put(&key(0), chunk()).await.unwrap();
-        assert_eq!(store.get(&key(0)).await, Some(chunk()), "another run may try");
+        chunk_store(Arc::new(ChunkDir::temporary(runtime).unwrap())).await;
     }
 
     #[tokio::test]
@@ -148,5 +139,23 @@ mod tests {
             drop(store);
         }
         assert!(cache.settled().now_or_never().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_forgotten_blob_is_gone_and_no_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = Arc::new(TokioRuntime::current().unwrap());
+        let cache = CacheDir::new(directory.path());
+        let key = |blob, offset| ChunkKey { blob: BlobId::new(blob).unwrap(), offset, len: 65536 };
+        let store = ChunkDir::open(runtime.clone(), &cache).unwrap();
+        let keys = [key("bad", 0), key("bad", 65536), key("good", 0)];
+        for key in &keys {
+            store.put(key, vec![7; 65536].into()).await.unwrap();
+        }
+        drop(store);
+        cache.forget(BlobId::new("bad").unwrap(), 131_072).await.unwrap();
+        let store = ChunkDir::open(runtime, &cache).unwrap();
+        let held = [store.get(&keys[0]).await, store.get(&keys[1]).await, store.get(&keys[2]).await];
+        assert_eq!(held.map(|chunk| chunk.is_some()), [false, false, true]);
     }
 }

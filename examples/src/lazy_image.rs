@@ -57,28 +57,19 @@ impl OpenBlob {
     pub fn layer(&self) -> LayerBlob {
         LayerBlob::new(self.name.as_str(), Arc::clone(&self.reader))
     }
-
-    /// Drops what a cache holds of the blob, because something in it proved wrong.
-    pub async fn forget(&self) {
-        if let Some(remote) = &self.remote {
-            // The whole blob is in its bounds, which is all that could be wrong.
-            let _ = remote.discard(0..remote.size()).await;
-        }
-    }
 }
 
-/// Drops what a cache holds of the blob that `error` says something wrong of, so that nobody reads it
-/// again. An error of the network or a disk says nothing of the bytes.
-pub async fn forget_wrong(blobs: &[OpenBlob], error: &anyhow::Error) {
-    for cause in error.chain() {
-        let Some(Error::InBlob { blob: name, source }) = cause.downcast_ref() else { continue };
-        if matches!(source.root(), Error::Io { .. } | Error::OutOfBounds { .. }) {
-            continue;
-        }
-        for blob in blobs.iter().filter(|blob| *blob.name == **name) {
-            blob.forget().await;
-        }
-    }
+/// Those of `blobs` whose bytes `error` says to be wrong. An error of the network or a disk says nothing of
+/// the bytes.
+pub fn proved_wrong<'a>(blobs: &'a [OpenBlob], error: &anyhow::Error) -> impl Iterator<Item = &'a OpenBlob> {
+    let wrong = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(Error::InBlob { blob, source }) => match source.root() {
+            Error::Io { .. } | Error::OutOfBounds { .. } => None,
+            _ => Some(Arc::clone(blob)),
+        },
+        _ => None,
+    });
+    blobs.iter().filter(move |blob| wrong.as_deref() == Some(&*blob.name))
 }
 
 /// What the remote ones of `blobs` have cost so far.

@@ -144,7 +144,7 @@ fn a_bit_that_flips_where_only_the_digest_tells_is_found_by_verify() {
     let digest = &scene.digests[0];
     scene.server.faults().add(Fault::BitFlip { at: 20_000 }.times(1).on(digest));
     let error = scene.obd.refused("verify config --cache cache");
-    assert_names(&error, &["config: ", digest, "the blob has the digest sha256:"]);
+    assert_names(&error, &["config: ", digest, "broken blob at byte 0: its digest is sha256:"]);
     assert_eq!(scene.obd.said("verify config --cache cache")["digests"], json!(5));
     scene.works();
 }

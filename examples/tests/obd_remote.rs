@@ -134,15 +134,26 @@ fn a_resolution_tells_what_became_of_each_stage() {
 
 #[test]
 fn an_image_without_an_accelerated_form_is_no_error_to_resolve_but_one_to_read() {
-    let (obd, registry) = scene("--no-referrers");
-    let reference = format!("{}/demo/app@{} --plain-http", registry.address(), images::base());
-    let said = obd.said(&format!("resolve {reference}"));
-    assert_eq!(said["accelerated"], Value::Null);
-    assert_eq!(said["decisions"].as_array().unwrap().last().unwrap()["stage"], json!("Base"));
-    for verb in [format!("info {reference}"), format!("pull {reference} pulled")] {
-        assert_names(&obd.refused(&verb), &["no accelerated image for", "Referrer: Absent"]);
+    for (switches, outcome) in [
+        ("--no-referrers", "Absent"),
+        ("--referrers-error NAME_UNKNOWN", "Absent"),
+        ("--html --on /referrers/", "Absent"),
+        ("--status 403 --on /referrers/", "Failed"),
+    ] {
+        let (obd, registry) = scene(switches);
+        let reference = format!("{}/demo/app:1 --plain-http", registry.address());
+        let said = obd.said(&format!("resolve {reference}"));
+        assert_eq!(said["accelerated"], Value::Null);
+        let decisions = said["decisions"].as_array().unwrap();
+        let referrer = decisions.iter().find(|decision| decision["stage"] == json!("Referrer")).unwrap();
+        assert_eq!(referrer["outcome"], json!(outcome), "{switches}: {said}");
+        assert_eq!(decisions.last().unwrap()["stage"], json!("Base"));
+        for verb in [format!("info {reference}"), format!("pull {reference} pulled")] {
+            let referrer = format!("Referrer: {outcome}");
+            assert_names(&obd.refused(&verb), &["no accelerated image for", &referrer]);
+        }
+        assert!(!obd.names().contains(&"pulled".to_owned()));
     }
-    assert!(!obd.names().contains(&"pulled".to_owned()));
 }
 
 #[test]

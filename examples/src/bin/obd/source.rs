@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use examples::access::Keep;
 use examples::chunk_dir::CacheDir;
 use examples::input::Input;
-use examples::lazy_image::{LazyImage, OpenBlob, forget_wrong};
+use examples::lazy_image::{LazyImage, OpenBlob, proved_wrong};
 
 use crate::remote::Remote;
 
@@ -35,13 +35,21 @@ impl Source {
         let cache = self.cache.clone().map(CacheDir::new);
         let blobs = self.open_in(cache.as_ref()).await?;
         let result = work(&blobs).await.with_context(|| self.input.clone());
-        if let Err(error) = &result {
-            forget_wrong(&blobs, error).await;
-        }
+        let wrong = match &result {
+            Ok(_) => Vec::new(),
+            Err(error) => {
+                let remote = proved_wrong(&blobs, error).filter_map(|blob| blob.remote.as_ref());
+                remote.map(|blob| (blob.id().clone(), blob.size())).collect()
+            }
+        };
         drop(blobs);
         if let Some(cache) = cache {
             // What is late by then was read ahead over a bad link, and nobody waits for it.
             let _ = tokio::time::timeout(LATE, cache.settled()).await;
+            for (id, size) in wrong {
+                // A directory that fails here gives nothing to the next run either.
+                let _ = cache.forget(id, size).await;
+            }
         }
         result
     }

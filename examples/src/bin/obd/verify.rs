@@ -1,9 +1,9 @@
 //! `obd verify`.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use examples::lazy_image::{OpenBlob, stats};
 use examples::verify::{copy, digest};
-use overlaybd_format::{Content, Layer, Limits, ReadAt};
+use overlaybd_format::{Content, Error, Layer, Limits, ReadAt};
 use serde_json::{Value, json};
 
 use crate::info::{content, is_layer};
@@ -45,8 +45,9 @@ async fn verify(blobs: &[OpenBlob]) -> Result<Value> {
         if let Some(expected) = &blob.digest {
             let found = digest(&blob.reader, &|_| ()).await.with_context(|| blob.name.clone())?;
             if found != *expected {
-                blob.forget().await;
-                bail!("{}: the blob has the digest {found}, not {expected}", blob.name);
+                let why = format!("its digest is {found}, not {expected}").into();
+                let error = Error::Broken { what: "blob", at: 0, why };
+                return Err(error.in_blob(&blob.name.as_str().into()).into());
             }
             digests += 1;
         }
