@@ -1,7 +1,7 @@
 //! The toolbox: one verb for each thing that can be done with layers and images.
 //!
 //! A verb is a file with `Args`, whose documentation is the help, and `run`, which gives one JSON object;
-//! and a line of [`verbs`].
+//! and a line of `verbs!`.
 
 mod bench;
 mod bench_lookup;
