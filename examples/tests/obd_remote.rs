@@ -30,6 +30,17 @@ fn scene(switches: &str) -> (Obd, RegistryProcess) {
     (obd, registry)
 }
 
+/// A configuration whose layers are all in the registry.
+fn remote_config(registry: &RegistryProcess) -> Value {
+    let layers = images::accelerated().layers;
+    let lower = |n: usize| json!({ "digest": layers[n].digest.as_str(), "size": layers[n].size });
+    json!({
+        "repoBlobUrl": format!("http://{}/v2/demo/app/blobs", registry.address()),
+        "lowers": [lower(0), lower(1)],
+        "resultFile": "",
+    })
+}
+
 #[test]
 fn every_way_to_the_device_gives_the_same_bytes() {
     let (obd, registry) = scene("");
@@ -39,16 +50,13 @@ fn every_way_to_the_device_gives_the_same_bytes() {
 
     let pulled = obd.said(&format!("pull {reference} pulled --plain-http"));
     assert_eq!(pulled, json!({ "config": "pulled/config.v1.json", "layers": 2, "bytes": image_bytes }));
+    let text = obd.text(&format!("pull {reference} pulled --plain-http"));
+    assert_names(&text, &["config: pulled/config.v1.json\n", "layers: 2\n"]);
     obd.said("cat pulled/config.v1.json -o local");
     let checked = obd.said("verify pulled/config.v1.json");
     assert_eq!((&checked["digests"], &checked["requests"]), (&json!(2), &json!(0)));
 
-    let lower = |n: usize| json!({ "digest": image.layers[n].digest.as_str(), "size": image.layers[n].size });
-    let config = json!({
-        "repoBlobUrl": format!("http://{}/v2/demo/app/blobs", registry.address()),
-        "lowers": [lower(0), lower(1)],
-        "resultFile": "",
-    });
+    let config = remote_config(&registry);
     obd.write("remote.json", config.to_string());
     // The lower one from a directory of a snapshot, as the downloads of a runtime leave it.
     std::fs::create_dir(obd.path("snapshot")).unwrap();
@@ -186,11 +194,16 @@ fn credentials_are_shown_where_they_are_wanted() {
     assert!(!wrong.contains("hunter2"), "{wrong}");
     obd.said(&format!("info {reference} --username user --password secret"));
 
+    obd.write("remote.json", remote_config(&registry).to_string());
+    assert_names(&obd.refused("info remote.json"), &["remote.json", registry.address(), "status 401"]);
+    obd.said("info remote.json --username user --password secret");
+
     // From the docker configuration: `user:secret` in base64.
     std::fs::create_dir(obd.path("no-docker")).unwrap();
     let auth = json!({ "auths": { registry.address(): { "auth": "dXNlcjpzZWNyZXQ=" } } });
     obd.write("no-docker/config.json", auth.to_string());
     obd.said(&format!("verify {reference}"));
+    obd.said("verify remote.json");
     let access = Access {
         plain_http: true,
         credential: Some(Credential::password("user", "secret")),
@@ -211,4 +224,21 @@ fn a_token_server_that_sends_elsewhere_gets_no_credentials_there() {
     ));
     assert_names(&error, &[registry.address(), "redirect"]);
     assert!(elsewhere.accept().is_err(), "somebody came");
+}
+
+#[test]
+fn documents_that_are_not_what_was_asked_for_or_never_come() {
+    for (switches, parts) in [
+        ("--html --on /manifests/", ["/v2/demo/app/manifests/1", "media type"]),
+        ("--stall-at 10 --on /manifests/", ["/v2/demo/app/manifests/1", "no answer within 1000 ms"]),
+        ("--account user:secret --html --on /token", ["/token", "broken token"]),
+        ("--account user:secret --stall-at 0 --on /token", ["/v2/demo/app/manifests/1", "no answer within"]),
+    ] {
+        let (obd, registry) = scene(switches);
+        let reference = format!("{}/demo/app:1 --plain-http --timeout 1", registry.address());
+        for verb in ["resolve", "info"] {
+            let error = obd.refused(&format!("{verb} {reference} --username user --password secret"));
+            assert_names(&error, &parts);
+        }
+    }
 }
