@@ -10,43 +10,47 @@ mod obd;
 #[path = "support/trees.rs"]
 mod trees;
 
-use examples::access::Access;
+use std::sync::Arc;
+
 use help::assert_documented;
+use images::Images;
 use obd::{Obd, RegistryProcess, assert_names};
-use referrers::Credential;
+use referrers::Descriptor;
 use serde_json::{Value, json};
 
 /// A directory, and a registry that has both images as `demo/app:1`.
-fn scene(switches: &str) -> (Obd, RegistryProcess) {
-    let obd = Obd::new();
-    std::fs::create_dir(obd.path("content")).unwrap();
-    let filled = RegistryProcess::start(&obd.path("content"), "");
-    images::push(filled.address(), &Access { plain_http: true, ..Access::default() });
-    if switches.is_empty() {
-        return (obd, filled);
-    }
-    drop(filled);
-    let registry = RegistryProcess::start(&obd.path("content"), switches);
-    (obd, registry)
+struct Scene {
+    obd: Obd,
+    registry: RegistryProcess,
+    images: Arc<Images>,
 }
 
-/// A configuration whose layers are all in the registry.
-fn remote_config(registry: &RegistryProcess) -> Value {
-    let layers = images::accelerated().layers;
-    let lower = |n: usize| json!({ "digest": layers[n].digest.as_str(), "size": layers[n].size });
-    json!({
-        "repoBlobUrl": format!("http://{}/v2/demo/app/blobs", registry.address()),
-        "lowers": [lower(0), lower(1)],
-        "resultFile": "",
-    })
+fn scene(switches: &str) -> Scene {
+    let images = Images::shared();
+    let registry = RegistryProcess::start(images.content(), switches);
+    Scene { obd: Obd::new(), registry, images }
+}
+
+impl Scene {
+    /// A configuration whose layers are all in the registry.
+    fn remote_config(&self) -> Value {
+        let lower = |layer: &Descriptor| json!({ "digest": layer.digest.as_str(), "size": layer.size });
+        json!({
+            "repoBlobUrl": format!("http://{}/v2/demo/app/blobs", self.registry.address()),
+            "lowers": self.images.layers().iter().map(lower).collect::<Vec<_>>(),
+            "resultFile": "",
+        })
+    }
 }
 
 #[test]
 fn every_way_to_the_device_gives_the_same_bytes() {
-    let (obd, registry) = scene("");
+    let scene = scene("");
+    let config = scene.remote_config();
+    let Scene { obd, registry, images } = scene;
     let reference = format!("{}/demo/app:1", registry.address());
-    let image = images::accelerated();
-    let image_bytes: u64 = image.layers.iter().map(|layer| layer.size).sum();
+    let [lower, upper] = images.layers() else { panic!("two layers were made") };
+    let image_bytes = lower.size + upper.size;
 
     let pulled = obd.said(&format!("pull {reference} pulled --plain-http"));
     assert_eq!(pulled, json!({ "config": "pulled/config.v1.json", "layers": 2, "bytes": image_bytes }));
@@ -56,21 +60,20 @@ fn every_way_to_the_device_gives_the_same_bytes() {
     let checked = obd.said("verify pulled/config.v1.json");
     assert_eq!((&checked["digests"], &checked["requests"]), (&json!(2), &json!(0)));
 
-    let config = remote_config(&registry);
     obd.write("remote.json", config.to_string());
     // The lower one from a directory of a snapshot, as the downloads of a runtime leave it.
     std::fs::create_dir(obd.path("snapshot")).unwrap();
-    let blob = format!("pulled/{}.obd", image.layers[0].digest.as_str().replace(':', "-"));
+    let blob = format!("pulled/{}.obd", lower.digest.as_str().replace(':', "-"));
     std::fs::copy(obd.path(&blob), obd.path("snapshot/overlaybd.commit")).unwrap();
-    let mut mixed = config.clone();
+    let mut mixed = config;
     mixed["lowers"][0]["dir"] = json!("snapshot");
     obd.write("mixed.json", mixed.to_string());
 
     let whole = obd.said("cat remote.json -o remote");
     let fetched = whole["fetched_bytes"].as_u64().unwrap();
     assert!(0 < fetched && fetched <= image_bytes, "{whole}");
-    let upper = obd.said("cat mixed.json -o mixed");
-    assert!(upper["fetched_bytes"].as_u64().unwrap() <= image.layers[1].size, "{upper}");
+    let part = obd.said("cat mixed.json -o mixed");
+    assert!(part["fetched_bytes"].as_u64().unwrap() <= upper.size, "{part}");
     obd.said(&format!("cat {reference} -o by-name --plain-http"));
     for name in ["remote", "mixed", "by-name"] {
         assert_eq!(obd.sha256(name), obd.sha256("local"), "{name}");
@@ -79,7 +82,7 @@ fn every_way_to_the_device_gives_the_same_bytes() {
     for input in ["remote.json", &format!("{reference} --plain-http")] {
         let info = obd.said(&format!("info {input}"));
         assert!(info["fetched_bytes"].as_u64().unwrap() < image_bytes / 2, "{info}");
-        assert_eq!(info["layer"][1]["name"], json!(image.layers[1].digest.as_str()));
+        assert_eq!(info["layer"][1]["name"], json!(upper.digest.as_str()));
         let verified = obd.said(&format!("verify {input}"));
         assert_eq!((&verified["digests"], &verified["fetched_bytes"]), (&json!(2), &json!(image_bytes)));
         for workload in ["--random-4k", "--open"] {
@@ -95,7 +98,8 @@ fn every_way_to_the_device_gives_the_same_bytes() {
 
 #[test]
 fn a_cache_directory_serves_the_next_run() {
-    let (obd, registry) = scene("");
+    let scene = scene("");
+    let Scene { obd, registry, .. } = &scene;
     let input = format!("{}/demo/app:1 --plain-http --cache cache", registry.address());
     // The last thing that an opening fetches is the last that is kept, when the work is done already.
     for verb in ["info", "verify"] {
@@ -108,10 +112,10 @@ fn a_cache_directory_serves_the_next_run() {
 
 #[test]
 fn a_resolution_tells_what_became_of_each_stage() {
-    let (obd, registry) = scene("");
+    let Scene { obd, registry, images } = scene("");
     let host = registry.address();
     let found = obd.said(&format!("resolve {host}/demo/app:1 --plain-http"));
-    assert_eq!(found["base"], json!(images::base()));
+    assert_eq!(found["base"], json!(images.base().digest.as_str()));
     let accelerated = &found["accelerated"];
     assert_eq!((&accelerated["kind"], &accelerated["stage"]), (&json!("Native"), &json!("Referrer")));
     assert_eq!(
@@ -148,7 +152,8 @@ fn an_image_without_an_accelerated_form_is_no_error_to_resolve_but_one_to_read()
         ("--html --on /referrers/", "Absent"),
         ("--status 403 --on /referrers/", "Failed"),
     ] {
-        let (obd, registry) = scene(switches);
+        let scene = scene(switches);
+        let Scene { obd, registry, .. } = &scene;
         let reference = format!("{}/demo/app:1 --plain-http", registry.address());
         let said = obd.said(&format!("resolve {reference}"));
         assert_eq!(said["accelerated"], Value::Null);
@@ -166,7 +171,8 @@ fn an_image_without_an_accelerated_form_is_no_error_to_resolve_but_one_to_read()
 
 #[test]
 fn a_pull_goes_on_where_the_connection_was_cut() {
-    let (obd, registry) = scene("--cut-at 30000 --times 2 --on /blobs/");
+    let scene = scene("--cut-at 30000 --times 2 --on /blobs/");
+    let Scene { obd, registry, .. } = &scene;
     let said = obd.said(&format!("pull {}/demo/app:1 pulled --plain-http", registry.address()));
     assert_eq!(said["layers"], json!(2));
     assert_eq!(obd.said("verify pulled/config.v1.json")["digests"], json!(2));
@@ -174,19 +180,23 @@ fn a_pull_goes_on_where_the_connection_was_cut() {
 
 #[test]
 fn a_pull_of_other_bytes_leaves_no_layer() {
-    let layer = images::accelerated().layers[1].digest.clone();
-    let (obd, registry) = scene(&format!("--flip-at 3000 --on {}", layer.hex()));
+    let images = Images::shared();
+    let [lower, upper] = images.layers() else { panic!("two layers were made") };
+    let scene = scene(&format!("--flip-at 3000 --on {}", upper.digest.hex()));
+    let Scene { obd, registry, .. } = &scene;
     let error = obd.refused(&format!("pull {}/demo/app:1 pulled --plain-http", registry.address()));
-    assert_names(&error, &[layer.as_str(), "the bytes have the digest sha256:"]);
+    assert_names(&error, &[upper.digest.as_str(), "the bytes have the digest sha256:"]);
     let left: Vec<_> =
         std::fs::read_dir(obd.path("pulled")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    let whole = images::accelerated().layers[0].digest.as_str().replace(':', "-");
+    let whole = lower.digest.as_str().replace(':', "-");
     assert_eq!(left, [format!("{whole}.obd").as_str()]);
 }
 
 #[test]
 fn credentials_are_shown_where_they_are_wanted() {
-    let (obd, registry) = scene("--account user:secret");
+    let scene = scene("--account user:secret");
+    let config = scene.remote_config();
+    let Scene { obd, registry, .. } = &scene;
     let reference = format!("{}/demo/app:1 --plain-http", registry.address());
     assert_names(&obd.refused(&format!("info {reference}")), &[registry.address(), "no credential"]);
     let wrong = obd.refused(&format!("info {reference} --username user --password hunter2"));
@@ -194,7 +204,7 @@ fn credentials_are_shown_where_they_are_wanted() {
     assert!(!wrong.contains("hunter2"), "{wrong}");
     obd.said(&format!("info {reference} --username user --password secret"));
 
-    obd.write("remote.json", remote_config(&registry).to_string());
+    obd.write("remote.json", config.to_string());
     assert_names(&obd.refused("info remote.json"), &["remote.json", registry.address(), "status 401"]);
     obd.said("info remote.json --username user --password secret");
 
@@ -204,12 +214,6 @@ fn credentials_are_shown_where_they_are_wanted() {
     obd.write("no-docker/config.json", auth.to_string());
     obd.said(&format!("verify {reference}"));
     obd.said("verify remote.json");
-    let access = Access {
-        plain_http: true,
-        credential: Some(Credential::password("user", "secret")),
-        ..Access::default()
-    };
-    images::push(registry.address(), &access);
 }
 
 #[test]
@@ -217,7 +221,8 @@ fn a_token_server_that_sends_elsewhere_gets_no_credentials_there() {
     let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     elsewhere.set_nonblocking(true).unwrap();
     let url = format!("http://{}/token", elsewhere.local_addr().unwrap());
-    let (obd, registry) = scene(&format!("--account user:secret --redirect-realm {url}"));
+    let scene = scene(&format!("--account user:secret --redirect-realm {url}"));
+    let Scene { obd, registry, .. } = &scene;
     let error = obd.refused(&format!(
         "info {}/demo/app:1 --plain-http --username user --password secret",
         registry.address()
@@ -234,7 +239,8 @@ fn documents_that_are_not_what_was_asked_for_or_never_come() {
         ("--account user:secret --html --on /token", ["/token", "broken token"]),
         ("--account user:secret --stall-at 0 --on /token", ["/v2/demo/app/manifests/1", "no answer within"]),
     ] {
-        let (obd, registry) = scene(switches);
+        let scene = scene(switches);
+        let Scene { obd, registry, .. } = &scene;
         let reference = format!("{}/demo/app:1 --plain-http --timeout 1", registry.address());
         for verb in ["resolve", "info"] {
             let error = obd.refused(&format!("{verb} {reference} --username user --password secret"));

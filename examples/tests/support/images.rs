@@ -1,47 +1,68 @@
-//! An ordinary image and the accelerated one that refers to it, in a registry.
+//! An ordinary image and the accelerated one that refers to it, as the content of a registry.
 
-use std::sync::OnceLock;
+use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
 
 use examples::access::Access;
 use examples::oci_image;
 use examples::oci_layout::OciLayout;
 use examples::publish::publish;
 use examples::tree::Tree;
-use referrers::{ImageManifest, Reference, Repository};
+use referrers::{Descriptor, Manifest, Repository};
+use registry::{Registry, Store};
 use tempfile::TempDir;
 
 use super::trees;
 
-/// Pushes both images as `demo/app:1` to the registry at `host`.
-pub(crate) fn push(host: &str, access: &Access) -> Reference {
-    let repository = Repository::new(host, "demo/app").unwrap();
-    tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let registry = access.registry(&repository).unwrap();
-        publish(layout(), &registry, &repository, "1", &|_| ()).await.unwrap()
-    })
+/// Both images under `demo/app:1`.
+pub(crate) struct Images {
+    content: TempDir,
+    base: Descriptor,
+    accelerated: Manifest,
 }
 
-/// The accelerated image.
-pub(crate) fn accelerated() -> ImageManifest {
-    let descriptor = layout().index().unwrap().pop().unwrap();
-    layout().manifest(&descriptor).unwrap().image().unwrap().clone()
-}
+impl Images {
+    /// The images, which tests that run at the same time share.
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Images>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap();
+        shared.upgrade().unwrap_or_else(|| {
+            let images = Arc::new(Self::build());
+            *shared = Arc::downgrade(&images);
+            images
+        })
+    }
 
-/// Digest of the ordinary image.
-pub(crate) fn base() -> String {
-    layout().index().unwrap().remove(0).digest.to_string()
-}
+    /// What a registry serves that has them.
+    pub(crate) fn content(&self) -> &Path {
+        self.content.path()
+    }
 
-/// Both images, built once.
-fn layout() -> &'static OciLayout {
-    static BUILT: OnceLock<(TempDir, OciLayout)> = OnceLock::new();
-    let (_, layout) = BUILT.get_or_init(|| {
-        let root = tempfile::tempdir().unwrap();
+    /// The ordinary image.
+    pub(crate) fn base(&self) -> &Descriptor {
+        &self.base
+    }
+
+    /// The layers of the accelerated image, bottom first.
+    pub(crate) fn layers(&self) -> &[Descriptor] {
+        &self.accelerated.image().unwrap().layers
+    }
+
+    fn build() -> Self {
+        let [root, directory, content] = [(); 3].map(|()| tempfile::tempdir().unwrap());
         trees::varied(root.path());
-        let directory = tempfile::tempdir().unwrap();
         let layout = OciLayout::create(directory.path()).unwrap();
         oci_image::build(&Tree::scan(root.path(), 2).unwrap(), &layout, &|_| ()).unwrap();
-        (directory, layout)
-    });
-    layout
+        tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let store = Store::dir(content.path()).unwrap();
+            let server = Registry::builder().store(store).serve().await.unwrap();
+            let repository = Repository::new(&server.addr().to_string(), "demo/app").unwrap();
+            let access = Access { plain_http: true, ..Access::default() };
+            let registry = access.registry(&repository).unwrap();
+            publish(&layout, &registry, &repository, "1", &|_| ()).await.unwrap();
+        });
+        let [base, accelerated] = layout.index().unwrap().try_into().unwrap();
+        let accelerated = layout.manifest(&accelerated).unwrap();
+        Self { content, base, accelerated }
+    }
 }
