@@ -64,8 +64,11 @@ impl OpenBlob {
 pub fn proved_wrong<'a>(blobs: &'a [OpenBlob], error: &anyhow::Error) -> impl Iterator<Item = &'a OpenBlob> {
     let wrong = error.chain().find_map(|cause| match cause.downcast_ref() {
         Some(Error::InBlob { blob, source }) => match source.root() {
-            Error::Io { .. } | Error::OutOfBounds { .. } => None,
-            _ => Some(Arc::clone(blob)),
+            Error::Broken { .. }
+            | Error::Checksum { .. }
+            | Error::Unsupported { .. }
+            | Error::Limit { .. } => Some(Arc::clone(blob)),
+            _ => None,
         },
         _ => None,
     });

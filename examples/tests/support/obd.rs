@@ -141,8 +141,8 @@ impl RegistryProcess {
 
     /// Interrupts it; what it says at its end.
     pub(crate) fn interrupt(mut self) -> Value {
-        let number = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &number]).status().unwrap().success());
+        let kill = format!("kill -INT {}", self.process.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         let status = self.process.wait().unwrap();
         let value = serde_json::from_reader(self.process.stdout.take().unwrap()).unwrap();
         assert!(status.success());

@@ -29,8 +29,8 @@ impl Source {
         self.open_in(self.cache.clone().map(CacheDir::new).as_ref()).await
     }
 
-    /// What `work` makes of the blobs of the layers. Bytes that prove wrong do not stay in the cache; all
-    /// others do.
+    /// What `work` makes of the blobs of the layers. What was fetched for it stays in the cache, unless it
+    /// proved wrong.
     pub(crate) async fn read<T>(&self, work: impl AsyncFnOnce(&[OpenBlob]) -> Result<T>) -> Result<T> {
         let cache = self.cache.clone().map(CacheDir::new);
         let blobs = self.open_in(cache.as_ref()).await?;
@@ -43,8 +43,11 @@ impl Source {
             }
         };
         drop(blobs);
-        if let Some(cache) = cache {
-            // What is late by then was read ahead over a bad link, and nobody waits for it.
+        // After an error that says nothing of the bytes, nobody waits for more of them.
+        if let Some(cache) = cache
+            && (result.is_ok() || !wrong.is_empty())
+        {
+            // What is late by then was read ahead over a bad link.
             let _ = tokio::time::timeout(LATE, cache.settled()).await;
             for (id, size) in wrong {
                 // A directory that fails here gives nothing to the next run either.
