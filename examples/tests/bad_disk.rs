@@ -15,6 +15,7 @@ use std::path::Path;
 use std::process::Command;
 
 use obd::{assert_names, refused, said, stderr};
+use registry::Fault;
 use remote_stack::Scene;
 use serde_json::json;
 
@@ -81,6 +82,42 @@ fn an_output_directory_without_space() {
     let error = refused(&scene.obd.run("cat config -o out/device"));
     assert_names(&error, &["writing out/device", "No space left on device"]);
     assert_eq!(fs::read_dir(&out).unwrap().count(), 0);
+}
+
+#[test]
+fn a_run_that_was_killed() {
+    let scene = Scene::new();
+    // Some blobs are in the cache, one is half there, one not at all.
+    scene.server.faults().add(Fault::Stall { at: 20_000 }.on(&scene.digests[3]));
+    let mut run = scene.obd.start("verify config --cache cache");
+    while !scene.server.log().iter().any(|request| request.path.contains(&scene.digests[3])) {
+        std::thread::yield_now();
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    scene.server.faults().clear();
+    scene.works();
+}
+
+#[test]
+fn a_cache_directory_with_damaged_files() {
+    let scene = Scene::new();
+    scene.works();
+    let requests = scene.server.log().len();
+    let mut files = Vec::new();
+    for entry in fs::read_dir(scene.obd.path("cache/chunks-v1")).unwrap() {
+        files.push(entry.unwrap().path());
+    }
+    assert!(files.len() >= 2 * 5, "{files:?}");
+    for file in files {
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        bytes.truncate(bytes.len() - 1);
+        fs::write(&file, bytes).unwrap();
+    }
+    scene.works();
+    assert!(scene.server.log().len() > requests, "damaged chunks were fetched again");
 }
 
 /// A file system in memory at a directory, until this is dropped.

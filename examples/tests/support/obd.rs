@@ -52,6 +52,12 @@ impl Obd {
         command(env!("CARGO_BIN_EXE_obd"), self.0.path()).args(arguments.split(' ')).output().unwrap()
     }
 
+    /// Starts the toolbox, to be ended by the caller.
+    pub(crate) fn start(&self, arguments: &str) -> Child {
+        let mut command = command(env!("CARGO_BIN_EXE_obd"), self.0.path());
+        command.args(arguments.split(' ')).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
     /// Runs the toolbox behind a line of shell, which sees it as `$OBD`.
     pub(crate) fn shell(&self, line: &str) -> Output {
         command("sh", self.0.path())
