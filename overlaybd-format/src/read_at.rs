@@ -23,7 +23,7 @@ use crate::{Error, Result};
 /// * **Cancellation.** A read future may be dropped at any await point. Nothing writes into the
 ///   buffer afterwards and no other read is disturbed.
 ///
-/// The suite in [`conformance`](crate::conformance) (feature `conformance`) checks this contract.
+/// The suite in `conformance` (feature `conformance`) checks this contract.
 ///
 /// # Example
 ///
