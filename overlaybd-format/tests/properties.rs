@@ -113,8 +113,6 @@ fn open(layers: Vec<Vec<u8>>) -> overlaybd_format::Result<Image> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(192))]
-
     #[test]
     fn stacks_read_as_a_naive_map_says(
         plans in prop::collection::vec(plan(), 1..6),
