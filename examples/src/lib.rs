@@ -35,3 +35,8 @@ pub mod tree;
 pub mod verify;
 pub mod whole_file;
 pub mod workers;
+
+/// Compiles the example of the workspace's README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
