@@ -19,6 +19,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
 mod pages;
+mod range_set;
 mod recorder;
 mod replay;
 
@@ -28,7 +29,6 @@ use crate::fields::Fields;
 use crate::zfile::raw_crc32c;
 use crate::{Error, Limits, Result};
 
-pub(crate) use pages::Pages;
 pub use recorder::Recorder;
 pub use replay::BlobRange;
 
@@ -51,7 +51,7 @@ pub use replay::BlobRange;
 /// // Record: read through the recorder, then write the trace.
 /// let device = Recorder::new(Arc::clone(&image), &limits);
 /// device.read_at(&mut [0; 512], 18_000).await?;
-/// let file = Trace::of(&image, &device.ranges())?.encode();
+/// let file = Trace::of(&image, &device.ranges(), &limits)?.encode();
 ///
 /// // Replay: fetch these ranges first.
 /// let ranges = Trace::decode(&file, &limits)?.blob_ranges(&image)?;

@@ -173,7 +173,7 @@ fn ext4_of_the_reference_through_an_image() {
 
         // The ranges of a list are what a recorder would have noted, so they make a trace.
         let all = resolve(&image, ["/"]);
-        let trace = Trace::of(&image, &all.ranges).unwrap();
+        let trace = Trace::of(&image, &all.ranges, &Limits::default()).unwrap();
         assert_eq!(trace.records.is_empty(), all.ranges.is_empty());
         let blobs = trace.blob_ranges(&image).unwrap();
         assert!(blobs.iter().all(|blob| blob.layer < device.layers.len()));

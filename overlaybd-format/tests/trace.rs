@@ -1,5 +1,7 @@
 //! A trace that the reference recorded: what it says, and that we record and replay the same.
 
+use std::collections::BTreeSet;
+
 use futures::executor::block_on;
 use overlaybd_format::trace::{Op, Record, Trace};
 use overlaybd_format::{Content, Image, LayerBlob, Limits, MemoryBlob, ReadAt};
@@ -66,10 +68,22 @@ fn the_same_reads_make_the_same_trace() {
             offset..offset + len.parse::<u64>().unwrap()
         })
         .collect();
-    let ours = Trace::of(&image(&case), &reads).unwrap();
-
+    let image = image(&case);
+    let trace = |reads: &[_]| Trace::of(&image, reads, &Limits::default()).unwrap().records;
     let (recorded, opening) = expected();
-    assert_eq!(ours.records, joined(&recorded[opening..]));
+    let recorded = &recorded[opening..];
+
+    // The reference records what is read again, so each read is compared on its own.
+    let single: Vec<Record> = reads.iter().flat_map(|read| trace(std::slice::from_ref(read))).collect();
+    assert_eq!(joined(&single), joined(recorded));
+
+    let bytes = |records: &[Record]| -> BTreeSet<_> {
+        records.iter().flat_map(|record| record.content.clone().map(|byte| (record.layer, byte))).collect()
+    };
+    let together = trace(&reads);
+    assert_eq!(bytes(&together), bytes(recorded));
+    let len: u64 = together.iter().map(|record| record.content.end - record.content.start).sum();
+    assert_eq!(len, bytes(recorded).len() as u64, "a byte is in two records");
 }
 
 /// The records, with those that go on where the one before ends taken as one, as we record them.
@@ -136,4 +150,14 @@ fn records_of_nothing_are_passed_over() {
     let ranges = Trace { records }.blob_ranges(&image).unwrap();
     assert_eq!(ranges.len(), 1);
     assert_eq!((ranges[0].layer, ranges[0].range.clone()), (0, 118_784..122_880));
+}
+
+#[test]
+fn a_trace_of_much_is_cut_at_the_limit() {
+    let mut limits = Limits::default();
+    limits.trace_records = 3;
+    let image = image(&Case::open("trace"));
+    let trace = Trace::of(&image, &[0..image.size(), 0..image.size()], &limits).unwrap();
+    assert_eq!(trace.records.len(), 3);
+    assert!(Trace::decode(&trace.encode(), &limits).is_ok());
 }

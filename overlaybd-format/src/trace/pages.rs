@@ -1,4 +1,4 @@
-//! Which parts of a device or blob were seen, in little memory and without a lock.
+//! Which parts of a device were read, in little memory and without a lock.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// A page has 4 KiB, what the page cache of a kernel reads at least, and more where bytes are so many that
 /// the bits would take over 2 MiB.
 #[derive(Debug)]
-pub(crate) struct Pages {
+pub(super) struct Pages {
     size: u64,
     shift: u32,
     bits: Vec<AtomicU64>,
 }
 
 impl Pages {
-    pub(crate) fn new(size: u64) -> Self {
+    pub(super) fn new(size: u64) -> Self {
         let mut shift = SMALLEST;
         while size >> shift > MOST {
             shift = shift.saturating_add(1);
@@ -26,13 +26,13 @@ impl Pages {
     }
 
     /// Whether all pages under `range` were claimed.
-    pub(crate) fn have(&self, range: &Range<u64>) -> bool {
+    pub(super) fn have(&self, range: &Range<u64>) -> bool {
         self.words(range).all(|(word, mask, _)| word.load(Ordering::Relaxed) & mask == mask)
     }
 
     /// Sets the pages under `range`, and hands the bytes of those that were not set to `take`: whole
     /// pages, cut to the size, in ascending order.
-    pub(crate) fn claim(&self, range: &Range<u64>, mut take: impl FnMut(Range<u64>)) {
+    pub(super) fn claim(&self, range: &Range<u64>, mut take: impl FnMut(Range<u64>)) {
         for (word, mask, first) in self.words(range) {
             if word.load(Ordering::Relaxed) & mask == mask {
                 continue;

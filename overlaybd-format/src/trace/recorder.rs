@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 
-use super::Pages;
+use super::pages::Pages;
 use crate::{Limits, ReadAt, Result, Warm};
 
 /// A reader that notes which bytes are read of the one below it, each once, in the order of the first

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Op, Pages, Record, Trace};
-use crate::{ExtentKind, Image, ReadAt, Result};
+use super::range_set::RangeSet;
+use super::{Op, Record, Trace};
+use crate::{ExtentKind, Image, Limits, ReadAt, Result};
 
 /// Bytes of the blob of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,44 +16,40 @@ pub struct BlobRange {
 }
 
 impl Trace {
-    /// The reads of its layers that reading `ranges` of the device `image` takes, in their order. Parts
-    /// of a range that read as zeros take none; parts beyond the device are left out.
+    /// The reads of its layers that reading `ranges` of the device `image` takes, in their order, each
+    /// byte once. Parts that read as zeros take none, and parts beyond the device are left out; so is
+    /// what is left after [`Limits::trace_records`] records.
     ///
     /// # Errors
     ///
     /// As an item of [`Image::map`].
-    pub fn of(image: &Image, ranges: &[Range<u64>]) -> Result<Self> {
+    pub fn of(image: &Image, ranges: &[Range<u64>], limits: &Limits) -> Result<Self> {
+        let mut seen = RangeSet::default();
         let mut records: Vec<Record> = Vec::new();
         for range in ranges {
-            let end = range.end.min(image.size());
-            for extent in image.map(range.start.min(end)..end)? {
-                let (ExtentKind::Plain { layer, content, .. }
-                | ExtentKind::Compressed { layer, content, .. }) = extent?.kind
-                else {
-                    continue;
-                };
-                // A stack has at most 255 layers.
-                let Ok(layer) = u32::try_from(layer) else { continue };
-                match records.last_mut() {
-                    Some(last) if last.layer == layer && last.content.end == content.start => {
-                        last.content.end = content.end;
+            let mut new = Vec::new();
+            seen.add(range.start..range.end.min(image.size()), |part| new.push(part));
+            for part in new {
+                for extent in image.map(part)? {
+                    let Some(record) = record(extent?.kind) else { continue };
+                    if !push(&mut records, record, limits.trace_records) {
+                        return Ok(Self { records });
                     }
-                    _ => records.push(Record::read(layer, content)),
                 }
             }
         }
         Ok(Self { records })
     }
 
-    /// The bytes of the blobs of `image` to fetch for a replay, in the order of the records, no page
-    /// of 4 KiB twice. Writes, layers that the image does not have and what is beyond the end of a
-    /// layer are passed over: a trace is a hint, and nothing depends on it but time.
+    /// The bytes of the blobs of `image` to fetch for a replay, in the order of the records, none of
+    /// them twice. Writes, layers that the image does not have and what is beyond the end of a layer
+    /// are passed over: a trace is a hint, and nothing depends on it but time.
     ///
     /// # Errors
     ///
     /// Where a read of the layer would be an error, too.
     pub fn blob_ranges(&self, image: &Image) -> Result<Vec<BlobRange>> {
-        let mut seen: Vec<Option<Pages>> = image.layers().iter().map(|_| None).collect();
+        let mut seen: Vec<RangeSet> = image.layers().iter().map(|_| RangeSet::default()).collect();
         let mut ranges: Vec<BlobRange> = Vec::new();
         for Record { op, layer, content } in &self.records {
             let layer = usize::try_from(*layer).unwrap_or(usize::MAX);
@@ -65,8 +62,7 @@ impl Trace {
                 continue;
             }
             let stored = of.stream().stored(content.start..end).map_err(|error| of.name_error(error))?;
-            let seen = seen.get_or_insert_with(|| Pages::new(of.stream().blob().size()));
-            seen.claim(&stored, |range| match ranges.last_mut() {
+            seen.add(stored, |range| match ranges.last_mut() {
                 Some(last) if last.layer == layer && last.range.end == range.start => {
                     last.range.end = range.end;
                 }
@@ -75,4 +71,30 @@ impl Trace {
         }
         Ok(ranges)
     }
+}
+
+/// The read of stored bytes; none of zeros.
+fn record(kind: ExtentKind) -> Option<Record> {
+    match kind {
+        ExtentKind::Plain { layer, content, .. } | ExtentKind::Compressed { layer, content, .. } => {
+            Some(Record::read(u32::try_from(layer).ok()?, content))
+        }
+        ExtentKind::Hole | ExtentKind::Zeroed { .. } | ExtentKind::Target { .. } => None,
+    }
+}
+
+/// Appends `record`, to the last one if it goes on there; false if there is no room for it.
+fn push(records: &mut Vec<Record>, record: Record, most: usize) -> bool {
+    if let Some(last) = records.last_mut()
+        && last.layer == record.layer
+        && last.content.end == record.content.start
+    {
+        last.content.end = record.content.end;
+        return true;
+    }
+    let room = records.len() < most;
+    if room {
+        records.push(record);
+    }
+    room
 }

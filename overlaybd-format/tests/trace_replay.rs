@@ -81,7 +81,7 @@ fn a_replay_fetches_all_that_the_start_reads() {
                 reads.push((offset, buf));
             }
 
-            let file = Trace::of(&image, &recorder.ranges()).unwrap().encode();
+            let file = Trace::of(&image, &recorder.ranges(), &Limits::default()).unwrap().encode();
             let trace = Trace::decode(&file, &Limits::default()).unwrap();
             let fetched = trace.blob_ranges(&image).unwrap();
             for (number, blob) in blobs.iter().enumerate() {
