@@ -24,7 +24,10 @@ fn replay(file: &[u8]) {
     let Ok(trace) = Trace::decode(file, &Limits::default()) else { return };
     let again = Trace::decode(&trace.encode(), &Limits::default()).expect("a trace that was written");
     assert_eq!(again, trace);
-    for blob in trace.blob_ranges(image()).expect("ranges of a sound image") {
+    let mut ranges = trace.blob_ranges(image()).expect("ranges of a sound image");
+    ranges.sort_by_key(|blob| (blob.layer, blob.range.start));
+    assert!(ranges.is_sorted_by(|a, b| a.layer < b.layer || a.range.end <= b.range.start));
+    for blob in ranges {
         assert!(!blob.range.is_empty(), "{blob:?}");
         assert!(blob.range.end <= LAYERS[blob.layer].get().expect("made with the image").len() as u64);
     }
