@@ -38,8 +38,8 @@ pub struct ListedFiles {
     /// The bytes of the device that the files are in, in the order of the list. Files that are named
     /// more than once have theirs as often.
     pub ranges: Vec<Range<u64>>,
-    /// The places in the list of paths that lead to no file or directory, or to one that is stored
-    /// in a way that cannot be followed.
+    /// The places in the list of paths that lead nowhere, to a directory without a `/` at the end, or
+    /// to a file that is stored in a way that cannot be followed.
     pub unresolved: Vec<usize>,
 }
 
