@@ -28,6 +28,8 @@ pub struct LayerWriter<W> {
     position: u64,
     index: IndexWriter,
     options: LayerOptions,
+    /// Whether a copy was begun and has not come to its end, so that segments are missing.
+    copying: bool,
 }
 
 impl<W: Write> LayerWriter<W> {
@@ -56,7 +58,8 @@ impl<W: Write> LayerWriter<W> {
     }
 
     fn begin(content: ContentWriter<W>, options: LayerOptions) -> Result<Self> {
-        let mut writer = Self { content, position: 0, index: IndexWriter::default(), options };
+        let index = IndexWriter::default();
+        let mut writer = Self { content, position: 0, index, options, copying: false };
         let flags = lsmt::FLAG_HEADER | lsmt::FLAG_DATA | lsmt::FLAG_SEALED;
         writer.append(&writer.record(flags, 0, 0).encode())?;
         Ok(writer)
@@ -88,8 +91,10 @@ impl<W: Write> LayerWriter<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::InvalidWrite`] if the layer is too large for the form of its tar.
+    /// [`Error::Io`]; [`Error::InvalidWrite`] if the layer is too large for the form of its tar, or if a
+    /// copy has failed or was dropped.
     pub fn finish(mut self) -> Result<W> {
+        self.check_complete()?;
         let index = self.index.encode();
         let entries = (index.len() / lsmt::ENTRY_SIZE) as u64;
         let trailer = self.record(lsmt::FLAG_DATA | lsmt::FLAG_SEALED, self.position, entries);
@@ -102,6 +107,14 @@ impl<W: Write> LayerWriter<W> {
         let size = self.options.virtual_size;
         if size != 0 && offset.checked_add(len).is_none_or(|end| end > size) {
             return Err(Error::InvalidWrite { offset, len, why: "it ends beyond the device" });
+        }
+        Ok(())
+    }
+
+    fn check_complete(&self) -> Result<()> {
+        if self.copying {
+            let why = "a copy into the layer has not come to its end";
+            return Err(Error::InvalidWrite { offset: self.position, len: 0, why });
         }
         Ok(())
     }

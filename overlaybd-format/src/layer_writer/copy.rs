@@ -87,23 +87,27 @@ impl<W: Write> LayerWriter<W> {
     /// of a segment are in the source that its [`layer`](Segment::layer) numbers.
     ///
     /// Reads are awaited, writes to the sink block. A segment may end beyond the device, as in layers
-    /// of a device that grew.
+    /// of a device that grew. If the copy fails or is dropped, the layer cannot be finished.
     ///
     /// # Errors
     ///
     /// What reading reports, as [`Error::InBlob`]; otherwise as [`write`](Self::write).
     pub async fn copy(&mut self, segments: &[Segment], sources: &[Source<'_>]) -> Result<()> {
+        self.check_complete()?;
+        self.copying = true;
         let mut pieces = segments.iter().copied().flat_map(pieces).peekable();
         let mut bytes = Vec::new();
         loop {
             let batch = take_batch(&mut pieces);
             if batch.is_empty() {
-                return Ok(());
+                break;
             }
             bytes.resize(batch.iter().map(|&piece| data_len(piece)).sum(), 0);
             read(&batch, sources, &mut bytes).await?;
             self.put(&batch, sources, &bytes)?;
         }
+        self.copying = false;
+        Ok(())
     }
 
     fn put(&mut self, batch: &[Segment], sources: &[Source<'_>], mut bytes: &[u8]) -> Result<()> {
