@@ -24,7 +24,7 @@ pub struct OpenBlob {
 #[derive(Debug, Clone)]
 pub struct LazyImage {
     /// The merged device.
-    pub device: Arc<dyn ReadAt>,
+    pub device: Arc<Image>,
     /// The layer blobs, bottom first.
     pub blobs: Vec<OpenBlob>,
 }

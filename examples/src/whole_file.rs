@@ -41,6 +41,17 @@ impl WholeFile {
         self.file.as_file()
     }
 
+    /// Gives the file its name, unless another has it by now.
+    ///
+    /// # Errors
+    ///
+    /// If there is a file at its path, or it cannot be renamed.
+    pub fn keep_new(self) -> Result<()> {
+        let path = self.path;
+        self.file.persist_noclobber(&path).with_context(|| format!("writing {}", path.display()))?;
+        Ok(())
+    }
+
     /// Gives the file its name.
     ///
     /// # Errors

@@ -6,7 +6,10 @@
 mod bench;
 mod bench_lookup;
 mod cat;
+mod commit;
 mod info;
+mod merge;
+mod output;
 mod pull;
 mod random;
 mod remote;
@@ -16,6 +19,8 @@ mod seconds;
 mod serve;
 mod source;
 mod verify;
+mod wrapping;
+mod zfile;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -75,6 +80,9 @@ verbs! {
     Registry => serve,
     Bench => bench,
     BenchLookup => bench_lookup,
+    Commit => commit,
+    Merge => merge,
+    Zfile => zfile,
 }
 
 #[tokio::main]
