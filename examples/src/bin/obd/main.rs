@@ -7,20 +7,27 @@ mod bench;
 mod bench_lookup;
 mod cat;
 mod commit;
+mod compact;
+mod create;
 mod info;
 mod merge;
 mod output;
 mod pull;
 mod random;
 mod remote;
+mod resize;
 mod resolve;
 mod said;
+mod seal;
 mod seconds;
 mod serve;
+mod snapshot;
 mod source;
+mod upper;
 mod verify;
 mod wrapping;
 mod zfile;
+mod write;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -83,6 +90,12 @@ verbs! {
     Commit => commit,
     Merge => merge,
     Zfile => zfile,
+    Create => create,
+    Write => write,
+    Seal => seal,
+    Snapshot => snapshot,
+    Resize => resize,
+    Compact => compact,
 }
 
 #[tokio::main]

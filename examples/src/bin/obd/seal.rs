@@ -1,0 +1,30 @@
+//! `obd seal`.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use crate::upper;
+
+/// Seal a writable layer in place.
+///
+/// Its data file becomes a layer; the index file is of no more use.
+#[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd seal layer.data layer.index
+
+JSON keys:
+  segments      segments of the layer
+  virtual_size  size of the device in bytes"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    layer: upper::Files,
+}
+
+pub(crate) async fn run(args: Args) -> Result<Value> {
+    let upper = args.layer.open().await?.upper;
+    upper.seal()?;
+    Ok(json!({ "segments": upper.segments().len(), "virtual_size": upper.virtual_size() }))
+}
