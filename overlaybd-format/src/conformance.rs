@@ -1,4 +1,5 @@
-//! The contract of [`ReadAt`], as a suite that an implementor runs in a test.
+//! The contracts of [`ReadAt`], [`ReadWriteAt`](crate::ReadWriteAt) and [`Storage`](crate::Storage), each as
+//! a suite that an implementor runs in a test.
 //!
 //! ```
 //! use overlaybd_format::{MemoryBlob, conformance};
@@ -10,6 +11,9 @@
 // A suite reports by panicking, and everything it indexes is its own.
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+mod read_write_at;
+mod storage;
+
 use std::ops::Range;
 use std::task::Poll;
 
@@ -17,6 +21,9 @@ use futures::stream::FuturesUnordered;
 use futures::{StreamExt, poll};
 
 use crate::{Error, ReadAt, Warm};
+
+pub use read_write_at::read_write_at;
+pub use storage::storage;
 
 /// Checks that `reader` keeps the contract of [`ReadAt`] and holds exactly the bytes of `expected`.
 ///

@@ -23,6 +23,8 @@ use crate::{Error, ReadAt, Result, Warm};
 ///   returned.
 /// * **Cancellation.** A future may be dropped at any await point. A write that is dropped has happened
 ///   or not.
+///
+/// The suite in [`conformance`](crate::conformance) (feature `conformance`) checks this contract.
 #[async_trait]
 pub trait ReadWriteAt: Send + Sync + fmt::Debug {
     /// Size in bytes. It changes only when the device is resized.

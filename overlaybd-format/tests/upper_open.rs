@@ -167,8 +167,7 @@ fn a_sealed_sparse_layer_is_refused_and_can_be_unsealed() {
     assert!(why(Sparse::open(disk.open("data"), &Limits::default())).starts_with("read-only: data: "));
     let blob = LayerBlob::new("data", MemoryBlob::new(disk.bytes("data")));
     let sealed = block_on(Layer::open(blob, &Limits::default())).unwrap();
-    let found: Vec<u64> = sealed.segments().iter().flat_map(|segment| segment.sectors()).collect();
-    assert_eq!(found, (0..8).collect::<Vec<_>>());
+    assert_eq!((sealed.segments().len(), sealed.segments()[0].sectors()), (1, 0..8));
 
     let layer = Sparse::unseal(disk.open("data"), &Limits::default()).unwrap();
     assert_eq!(layer.segments().len(), 1);

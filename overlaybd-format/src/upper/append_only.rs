@@ -304,8 +304,8 @@ impl AppendOnly {
     }
 
     /// Has segments written with the number of layers below, as the reference does.
-    pub(crate) fn stack_on(&self, layers: usize) {
-        lock(&self.tail).tag = u8::try_from(layers).unwrap_or(u8::MAX);
+    pub(crate) fn stack_on(&self, layers: u8) {
+        lock(&self.tail).tag = layers;
     }
 
     pub(crate) fn find(&self, at: u64, end: u64) -> Found {

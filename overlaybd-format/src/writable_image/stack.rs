@@ -67,8 +67,14 @@ impl Stack {
             }
             self.top.set_virtual_size(size)?;
         }
-        let lowers = self.image.as_ref().map_or(0, |image| image.layers().len());
-        self.top.stack_on(lowers.saturating_add(self.sealed().len()));
+        let of_image = self.image.as_ref().map_or(0, |image| image.layers().len());
+        let lowers = of_image.saturating_add(self.sealed().len());
+        let tag = u8::try_from(lowers).map_err(|_| Error::Limit {
+            what: "layers in a stack",
+            value: lowers as u64,
+            limit: u64::from(u8::MAX),
+        })?;
+        self.top.stack_on(tag);
         Ok(())
     }
 
