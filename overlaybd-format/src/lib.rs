@@ -12,6 +12,7 @@
 //!
 //! * Read a device: [`Image::open`] over [`LayerBlob`]s; any [`ReadAt`] can be the blob.
 //! * Write a layer, commit one or merge a stack: [`LayerWriter`]; wrap other content: [`ContentWriter`].
+//! * Change a device: [`WritableImage`] over an [`Upper`] and an image; see [`upper`].
 //! * Know what to fetch first: [`trace`] and [`FileList`].
 //! * Look inside: [`Layer`], [`Content`], [`Index`], [`lsmt`], [`zfile`] and [`tar`].
 //!

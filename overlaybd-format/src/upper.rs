@@ -224,7 +224,7 @@ impl Upper {
     }
 
     /// Tells the layer how many are below.
-    pub(crate) fn stack_on(&self, layers: usize) {
+    pub(crate) fn stack_on(&self, layers: u8) {
         if let Self::AppendOnly(layer) = self {
             layer.stack_on(layers);
         }

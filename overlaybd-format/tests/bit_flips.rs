@@ -171,9 +171,14 @@ impl Specimen {
     }
 
     fn rejected(&self, error: &Error) -> Outcome {
+        // A flipped tag makes an index look like that of an index-only layer, which has a target.
         let typed = matches!(
             error.root(),
-            Error::Broken { .. } | Error::Checksum { .. } | Error::Unsupported { .. } | Error::Limit { .. }
+            Error::Broken { .. }
+                | Error::Checksum { .. }
+                | Error::Unsupported { .. }
+                | Error::Limit { .. }
+                | Error::MissingTarget
         );
         assert!(typed, "{}: {error:?} does not say that the blob is broken", self.name);
         Outcome::Rejected
