@@ -1,5 +1,9 @@
 //! What the fuzz targets share: reading whatever opened, and never more than is sensible.
 
+mod memory_file;
+
+pub use memory_file::MemoryFile;
+
 use futures::executor::block_on;
 use overlaybd_format::ReadAt;
 
