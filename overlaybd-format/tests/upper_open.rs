@@ -221,6 +221,20 @@ fn a_sparse_file_that_is_cut_is_broken_and_one_that_is_too_long_loses_its_end() 
 }
 
 #[test]
+fn a_sparse_file_that_ends_within_a_sector_is_rounded_up() {
+    let disk = disk();
+    let layer = Sparse::create(disk.open("data"), &UpperOptions::new(5 * 512)).unwrap();
+    layer.write(0, &[5; 5 * 512]).unwrap();
+    layer.flush().unwrap();
+    drop(layer);
+    disk.open("data").set_size(4096 + 5 * 512 + 100).unwrap();
+    let layer = Sparse::open(disk.open("data"), &Limits::default()).unwrap();
+    // A write into the block takes the rest of it along.
+    layer.write(7 * 512, &[6; 512]).unwrap();
+    assert_eq!(layer.segments()[0].sectors(), 0..8);
+}
+
+#[test]
 fn an_open_layer_reads_as_a_layer() {
     let disk = disk();
     ten_writes(&disk);

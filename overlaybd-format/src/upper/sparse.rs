@@ -115,9 +115,12 @@ impl Sparse {
             let why = format!("the file ends at {size}, its device at {device_end}");
             return Err(Error::broken("sparse layer", 0, why).in_blob(data.name()));
         }
-        let end = device_end.next_multiple_of(BLOCK);
-        if size > end && virtual_size != 0 {
-            // What an interrupted seal left, or a device that was larger: no data of this one.
+        let mut end = size.next_multiple_of(SECTOR_SIZE);
+        if virtual_size != 0 {
+            // Behind the last block is what an interrupted seal left, or a device that was larger.
+            end = end.min(device_end.next_multiple_of(BLOCK));
+        }
+        if size != end {
             data.set_length(end)?;
         }
 
