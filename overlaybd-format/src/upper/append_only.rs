@@ -293,6 +293,10 @@ impl AppendOnly {
         lock(&self.log).set_unit(bytes / lsmt::ENTRY_SIZE);
     }
 
+    fn index_unit(&self) -> usize {
+        lock(&self.log).unit().saturating_mul(lsmt::ENTRY_SIZE)
+    }
+
     pub(crate) fn set_virtual_size(&self, size: u64) -> Result<()> {
         let mut log = lock(&self.log);
         lock(&self.tail).state.check()?;

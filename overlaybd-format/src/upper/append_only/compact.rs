@@ -33,6 +33,7 @@ impl AppendOnly {
         let (header, end) = self.extent();
         let options = UpperOptions::new(self.virtual_size()).with_identity(header.uuid, header.parent_uuid);
         let copy = Self::create(data, index, &options)?;
+        copy.set_index_unit(self.index_unit());
         copy.take_over(self, 0)?;
         Ok((copy, end))
     }

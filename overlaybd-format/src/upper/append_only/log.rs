@@ -92,6 +92,10 @@ impl Log {
         &mut self.header
     }
 
+    pub(super) fn unit(&self) -> usize {
+        self.unit
+    }
+
     pub(super) fn set_unit(&mut self, entries: usize) {
         self.unit = entries.max(1);
     }
