@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures::future::{Either, select};
 
 use crate::cache::Shared;
-use crate::errand::Errand;
-use crate::flight::{Flight, Joined, Landing};
+use crate::errand::{Errands, Terms, Wanted};
+use crate::flight::Flight;
 use crate::plan;
 use crate::prefetch::PrefetchPolicy;
-use crate::source::{BlobSource, Priority, check_bounds};
+use crate::source::{BlobSource, Priority, Urgency, check_bounds};
 use crate::stats::{Counters, Stats};
 use crate::store::ChunkKey;
 use crate::sync::lock;
@@ -76,7 +76,7 @@ impl Blob {
     /// [`ErrorKind::DeadlineExceeded`] if time runs out; otherwise what the source reports.
     pub async fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         let inner = &*self.inner;
-        inner.read(buf, offset, inner.default_deadline()).await
+        inner.read(buf, offset, inner.cache.default_deadline()).await
     }
 
     /// As [`read_at`](Self::read_at), with a deadline in the time of the cache's
@@ -97,6 +97,16 @@ impl Blob {
     /// [`ErrorKind::OutOfBounds`] as for [`read_at`](Self::read_at).
     pub fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<bool> {
         self.inner.try_read(buf, offset)
+    }
+
+    /// Fetches what is missing of `ranges`, which are in the order in which they will be wanted: a warm-up
+    /// when a blob is opened, or the reads of an earlier start. Returns at once; a reader that comes to a
+    /// chunk before it is here waits for that chunk only, and its request goes first.
+    ///
+    /// Ranges that are wanted soon after one another share requests. What reaches beyond the end of the
+    /// blob is cut off. A fetch that fails is not repeated until a reader wants its bytes.
+    pub fn prefetch(&self, ranges: impl IntoIterator<Item = Range<u64>>) {
+        self.inner.prefetch(ranges, Priority::Prefetch);
     }
 
     /// Forgets the chunks that overlap `range`, because their bytes proved wrong: the next read
@@ -168,25 +178,16 @@ impl Inner {
     }
 
     async fn read_part(&self, buf: &mut [u8], offset: u64, deadline: Instant) -> Result<()> {
-        let (mut waiting, mut landings) = (Vec::new(), Vec::new());
+        let mut errands = self.errands(Priority::OnDemand, Some(self.errand_deadline(deadline)));
+        let mut coming = Vec::new();
         for key in self.keys(offset..offset + buf.len() as u64) {
-            match self.join(&key, deadline) {
-                Joined::Here(chunk) => {
-                    self.counters.hits_warm.add(1);
-                    copy_overlap(buf, offset, &chunk, key.offset);
-                }
-                Joined::Under(flight) => {
-                    self.counters.joined.add(1);
-                    waiting.push((key, flight));
-                }
-                Joined::New(flight, landing) => {
-                    landings.push(landing);
-                    waiting.push((key, flight));
-                }
+            match errands.join(&key) {
+                Wanted::Here(chunk) => copy_overlap(buf, offset, &chunk, key.offset),
+                Wanted::Coming(flight) => coming.push((key, flight)),
             }
         }
-        self.send_for(landings, Priority::OnDemand, self.errand_deadline(deadline));
-        for (key, flight) in waiting {
+        errands.send();
+        for (key, flight) in coming {
             let chunk = self.arrival(&key, flight, deadline).await?;
             copy_overlap(buf, offset, &chunk, key.offset);
         }
@@ -205,56 +206,47 @@ impl Inner {
                     return Err(error.at(&self.id, key.range()));
                 }
             };
+            let own = self.errand_deadline(deadline);
             match result {
-                Err(error)
-                    if flight.is_outdone_by(&error, Priority::OnDemand, self.errand_deadline(deadline)) => {}
+                Err(error) if flight.is_outdone_by(&error, Priority::OnDemand, own) => {}
                 other => return other.map_err(|e| e.at(&self.id, key.range())),
             }
-            flight = match self.join(key, deadline) {
-                Joined::Here(chunk) => return Ok(chunk),
-                Joined::Under(flight) => flight,
-                Joined::New(flight, landing) => {
-                    self.send_for(vec![landing], Priority::OnDemand, self.errand_deadline(deadline));
-                    flight
-                }
+            let mut errands = self.errands(Priority::OnDemand, Some(own));
+            flight = match errands.join(key) {
+                Wanted::Here(chunk) => return Ok(chunk),
+                Wanted::Coming(flight) => flight,
             };
+            errands.send();
         }
-    }
-
-    fn join(&self, key: &ChunkKey, deadline: Instant) -> Joined {
-        if let Some(chunk) = self.cache.warm(key) {
-            return Joined::Here(chunk);
-        }
-        let deadline = self.errand_deadline(deadline);
-        self.cache.flights.join(key, Priority::OnDemand, deadline, || self.cache.warm(key))
     }
 
     /// Lets the policy see a read that is served, and starts what it names.
     fn look_ahead(&self, read: Range<u64>) {
-        let Some(wanted) = lock(&self.prefetch).observe(read) else { return };
-        let wanted = wanted.start.min(self.size)..wanted.end.min(self.size);
-        let deadline = self.default_deadline();
-        let landings = self.keys(wanted).filter_map(|key| {
-            match self.cache.flights.join(&key, Priority::Prefetch, deadline, || self.cache.warm(&key)) {
-                Joined::New(_, landing) => Some(landing),
-                Joined::Here(_) | Joined::Under(_) => None,
-            }
-        });
-        self.send_for(landings.collect(), Priority::Prefetch, deadline);
+        let mut wanted = Vec::new();
+        lock(&self.prefetch).observe(read, &mut wanted);
+        if !wanted.is_empty() {
+            self.prefetch(wanted, Priority::Prefetch);
+        }
     }
 
-    fn send_for(&self, landings: Vec<Landing>, priority: Priority, deadline: Instant) {
-        if landings.is_empty() {
-            return;
+    fn prefetch(&self, ranges: impl IntoIterator<Item = Range<u64>>, priority: Priority) {
+        for request in plan::waves(ranges, self.cache.chunk_size, self.size, self.cache.shape) {
+            let mut errands = self.errands(priority, None);
+            for key in self.keys(request) {
+                errands.join(&key);
+            }
+            errands.send();
         }
-        let errand = Errand {
+    }
+
+    fn errands(&self, priority: Priority, deadline: Option<Instant>) -> Errands {
+        Errands::new(Terms {
             cache: Arc::clone(&self.cache),
             source: Arc::clone(&self.source),
             counters: Arc::clone(&self.counters),
-            priority,
+            urgency: Urgency::new(priority),
             deadline,
-        };
-        self.cache.runtime().spawn(Box::pin(errand.run(landings)));
+        })
     }
 
     fn range(&self, buf: &[u8], offset: u64) -> Result<Range<u64>> {
@@ -270,11 +262,6 @@ impl Inner {
             // A chunk is never longer than the chunk size, which is a u32.
             len: (chunk.end - chunk.start) as u32,
         })
-    }
-
-    fn default_deadline(&self) -> Instant {
-        let now = self.cache.runtime().now();
-        now.checked_add(self.cache.read_timeout).unwrap_or(now + FOREVER)
     }
 
     /// An errand ends shortly before its reader's alarm, so that the reader learns the cause.
@@ -297,5 +284,3 @@ fn copy_overlap(buf: &mut [u8], at: u64, chunk: &[u8], chunk_at: u64) {
 /// Bytes of one read that are under way at a time: what bounds the memory of a large read. A multiple
 /// of every chunk size.
 const PART: u64 = 16 << 20;
-/// For a timeout too long for the clock.
-const FOREVER: std::time::Duration = std::time::Duration::from_secs(10 * 365 * 24 * 3600);

@@ -1,13 +1,15 @@
 //! The cache: stores, flights and downloads under one roof, from which blobs are opened.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::blob::Blob;
 use crate::download::Downloads;
 use crate::flight::Flights;
+use crate::gate::Gate;
+use crate::plan::Shape;
 use crate::prefetch::{PrefetchPolicy, Readahead};
 use crate::retry::{Jitter, RetryOptions};
 use crate::source::BlobSource;
@@ -27,8 +29,10 @@ pub(crate) struct Shared {
     /// Fastest first; never empty.
     pub(crate) stores: Vec<Arc<dyn ChunkStore>>,
     pub(crate) flights: Arc<Flights>,
+    /// The budget of bytes that are on their way or not yet in every store.
+    pub(crate) in_flight: Arc<Gate>,
     pub(crate) chunk_size: u32,
-    pub(crate) max_request_len: u64,
+    pub(crate) shape: Shape,
     pub(crate) read_timeout: Duration,
 }
 
@@ -44,6 +48,14 @@ pub struct CacheOptions {
     pub chunk_size: u32,
     /// The largest request in bytes. Longer reads use several at once.
     pub max_request_len: u64,
+    /// Bytes between two missing chunks that are fetched along to save a request. All gaps of a request
+    /// are at most an eighth of what is wanted of it.
+    ///
+    /// The default of 128 KiB is 10 ms of a 100 Mbit/s link, half of a usual round trip.
+    pub max_gap: u64,
+    /// The most bytes that are asked for and not yet in every store. Further requests wait, the most
+    /// urgent first; a quarter is for reads alone, not for prefetch.
+    pub max_in_flight: u64,
     /// Time for a read until it fails, unless the caller names a deadline.
     pub read_timeout: Duration,
     /// Time without a byte after which a request is given up and resumed, and after which a store is
@@ -60,6 +72,8 @@ impl Default for CacheOptions {
         Self {
             chunk_size: 64 << 10,
             max_request_len: 4 << 20,
+            max_gap: 128 << 10,
+            max_in_flight: 32 << 20,
             read_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(5),
             retry: RetryOptions::default(),
@@ -80,6 +94,20 @@ impl CacheOptions {
     #[must_use]
     pub fn with_max_request_len(mut self, bytes: u64) -> Self {
         self.max_request_len = bytes;
+        self
+    }
+
+    /// Sets [`max_gap`](Self::max_gap).
+    #[must_use]
+    pub fn with_max_gap(mut self, bytes: u64) -> Self {
+        self.max_gap = bytes;
+        self
+    }
+
+    /// Sets [`max_in_flight`](Self::max_in_flight).
+    #[must_use]
+    pub fn with_max_in_flight(mut self, bytes: u64) -> Self {
+        self.max_in_flight = bytes;
         self
     }
 
@@ -112,6 +140,16 @@ impl CacheOptions {
     }
 }
 
+/// What a [`Cache`] is using at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Of [`CacheOptions::max_in_flight`].
+    pub bytes_in_flight: u64,
+    /// Requests that wait for their turn.
+    pub requests_waiting: usize,
+}
+
 /// Puts a [`Cache`] together.
 #[derive(Debug)]
 pub struct CacheBuilder {
@@ -142,6 +180,12 @@ impl Cache {
         prefetch: Box<dyn PrefetchPolicy>,
     ) -> Blob {
         Blob::new(Arc::clone(&self.shared), id, size, source, prefetch)
+    }
+
+    /// What the cache is using of its budgets now.
+    pub fn usage(&self) -> Usage {
+        let in_flight = &self.shared.in_flight;
+        Usage { bytes_in_flight: in_flight.used(), requests_waiting: in_flight.waiting() }
     }
 }
 
@@ -193,7 +237,8 @@ impl CacheBuilder {
             stores: self.stores,
             flights: Arc::default(),
             chunk_size: options.chunk_size,
-            max_request_len: options.max_request_len,
+            shape: Shape { max_len: options.max_request_len, max_gap: options.max_gap },
+            in_flight: Gate::new(options.max_in_flight),
             read_timeout: options.read_timeout,
         };
         Ok(Cache { shared: Arc::new(shared) })
@@ -209,8 +254,16 @@ impl Shared {
     pub(crate) fn warm(&self, key: &ChunkKey) -> Option<Bytes> {
         self.stores.iter().find_map(|store| store.try_get(key)).filter(|chunk| key.check_len(chunk).is_ok())
     }
+
+    /// When a fetch that starts now ends.
+    pub(crate) fn default_deadline(&self) -> Instant {
+        let now = self.runtime().now();
+        now.checked_add(self.read_timeout).unwrap_or(now + FOREVER)
+    }
 }
 
 /// From a page, below which nothing can be saved, to what a memory store still keeps in good number.
 const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;
 const DEFAULT_MEMORY: u64 = 64 << 20;
+/// For a timeout too long for the clock.
+const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

@@ -23,7 +23,7 @@ use futures::StreamExt;
 use futures::future::{Either, select};
 
 use crate::retry::{Jitter, RetryOptions};
-use crate::source::{BlobSource, ByteStream, FetchRequest, Priority};
+use crate::source::{BlobSource, ByteStream, FetchRequest, Urgency};
 use crate::stats::Counters;
 use crate::{Error, ErrorKind, Result, Runtime};
 
@@ -43,7 +43,7 @@ pub(crate) struct Download<'a> {
     counters: &'a Counters,
     /// What has not been handed out yet.
     rest: Range<u64>,
-    priority: Priority,
+    urgency: &'a Urgency,
     deadline: Instant,
     stream: Option<ByteStream>,
     failures: u32,
@@ -56,7 +56,7 @@ impl Downloads {
         source: &'a dyn BlobSource,
         counters: &'a Counters,
         range: Range<u64>,
-        priority: Priority,
+        urgency: &'a Urgency,
         deadline: Instant,
     ) -> Download<'a> {
         Download {
@@ -64,7 +64,7 @@ impl Downloads {
             source,
             counters,
             rest: range,
-            priority,
+            urgency,
             deadline,
             stream: None,
             failures: 0,
@@ -119,7 +119,7 @@ impl Download<'_> {
             None => {
                 self.counters.requests.add(1);
                 let request =
-                    FetchRequest::new(self.rest.clone(), self.deadline).with_priority(self.priority);
+                    FetchRequest::new(self.rest.clone(), self.deadline).with_urgency(self.urgency.clone());
                 self.common.watch(self.deadline, self.source.fetch(request)).await??
             }
         };

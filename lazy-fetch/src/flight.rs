@@ -26,9 +26,10 @@ use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::Shared;
 
+use crate::source::{Priority, Urgency};
 use crate::store::ChunkKey;
 use crate::sync::lock;
-use crate::{Error, ErrorKind, Priority, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The chunks that are being fetched.
 #[derive(Debug, Default)]
@@ -40,8 +41,10 @@ pub(crate) struct Flights {
 #[derive(Debug, Clone)]
 pub(crate) struct Flight {
     result: Shared<oneshot::Receiver<Result<Bytes>>>,
+    /// What it was started for; its urgency may have risen since.
     priority: Priority,
-    deadline: Instant,
+    urgency: Urgency,
+    deadline: Option<Instant>,
 }
 
 /// The duty to bring one chunk.
@@ -64,22 +67,28 @@ pub(crate) enum Joined {
 }
 
 impl Flights {
-    /// Joins the flight of `key` or starts one. `look` looks into the first store.
+    /// Joins the flight of `key`, which becomes at least as urgent, or starts one. `look` looks into the
+    /// first store.
     pub(crate) fn join(
         self: &Arc<Self>,
         key: &ChunkKey,
-        priority: Priority,
-        deadline: Instant,
+        urgency: &Urgency,
+        deadline: Option<Instant>,
         look: impl FnOnce() -> Option<Bytes>,
     ) -> Joined {
+        let priority = urgency.get();
         match lock(&self.map).entry(key.clone()) {
-            Entry::Occupied(flight) => Joined::Under(flight.get().clone()),
+            Entry::Occupied(flight) => {
+                flight.get().urgency.raise(priority);
+                Joined::Under(flight.get().clone())
+            }
             Entry::Vacant(vacant) => {
                 if let Some(chunk) = look() {
                     return Joined::Here(chunk);
                 }
                 let (sender, receiver) = oneshot::channel();
-                let flight = vacant.insert(Flight { result: receiver.shared(), priority, deadline }).clone();
+                let (result, urgency) = (receiver.shared(), urgency.clone());
+                let flight = vacant.insert(Flight { result, priority, urgency, deadline }).clone();
                 let flights = Arc::clone(self);
                 Joined::New(flight, Landing { key: key.clone(), sender: Some(sender), flights })
             }
@@ -103,7 +112,7 @@ impl Flight {
     /// Whether, after this flight failed with `error`, one of one's own on these terms could succeed.
     pub(crate) fn is_outdone_by(&self, error: &Error, priority: Priority, deadline: Instant) -> bool {
         let had_less_time = error.kind() == ErrorKind::DeadlineExceeded
-            && deadline.saturating_duration_since(self.deadline) >= WORTH_A_TRY;
+            && self.deadline.is_some_and(|mine| deadline.saturating_duration_since(mine) >= WORTH_A_TRY);
         self.priority < priority || had_less_time
     }
 }
@@ -139,7 +148,8 @@ mod tests {
 
     fn join(flights: &Arc<Flights>, stored: Option<&'static [u8]>) -> Joined {
         let key = ChunkKey { blob: BlobId::new("b").unwrap(), offset: 0, len: 3 };
-        flights.join(&key, Priority::OnDemand, Instant::now(), || stored.map(Bytes::from_static))
+        let urgency = Urgency::new(Priority::OnDemand);
+        flights.join(&key, &urgency, Some(Instant::now()), || stored.map(Bytes::from_static))
     }
 
     fn new(flights: &Arc<Flights>) -> (Flight, Landing) {
@@ -158,6 +168,21 @@ mod tests {
         assert_eq!(block_on(first.chunk()).unwrap(), "abc");
         assert_eq!(block_on(second.chunk()).unwrap(), "abc");
         assert_eq!(flights.len(), 0);
+    }
+
+    #[test]
+    fn a_reader_makes_the_flight_it_joins_urgent() {
+        let flights = Arc::new(Flights::default());
+        let key = ChunkKey { blob: BlobId::new("b").unwrap(), offset: 0, len: 3 };
+        let prefetch = Urgency::new(Priority::Prefetch);
+        let Joined::New(flight, _landing) = flights.join(&key, &prefetch, None, || None) else {
+            panic!("no new flight")
+        };
+        join(&flights, None);
+        assert_eq!(prefetch.get(), Priority::OnDemand);
+        // It failed on the terms of a prefetch, though.
+        let error = Error::new(ErrorKind::NotFound, "x");
+        assert!(flight.is_outdone_by(&error, Priority::OnDemand, Instant::now()));
     }
 
     #[test]

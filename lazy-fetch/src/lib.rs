@@ -35,6 +35,7 @@ mod error;
 mod flight;
 #[cfg(feature = "overlaybd-format")]
 mod format;
+mod gate;
 #[cfg(feature = "http")]
 mod http;
 mod plan;
@@ -48,7 +49,7 @@ mod sync;
 
 pub use blob::Blob;
 pub use blob_id::BlobId;
-pub use cache::{Cache, CacheBuilder, CacheOptions};
+pub use cache::{Cache, CacheBuilder, CacheOptions, Usage};
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "http")]
 pub use http::{Endpoint, HttpClient, HttpOptions, HttpSource, Locate, Location};
@@ -57,7 +58,9 @@ pub use retry::RetryOptions;
 pub use runtime::Runtime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
-pub use source::{BlobSource, ByteStream, FetchRequest, FileSource, MemorySource, Priority, check_bounds};
+pub use source::{
+    BlobSource, ByteStream, FetchRequest, FileSource, MemorySource, Priority, Urgency, check_bounds,
+};
 pub use stats::Stats;
 pub use store::{ChunkKey, ChunkStore, DiskOptions, DiskStore, MemoryStore};
 

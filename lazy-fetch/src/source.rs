@@ -2,6 +2,7 @@
 
 mod file;
 mod memory;
+mod urgency;
 
 use std::fmt;
 use std::ops::Range;
@@ -14,6 +15,7 @@ use futures::Stream;
 
 pub use self::file::FileSource;
 pub use self::memory::MemorySource;
+pub use self::urgency::{Priority, Urgency};
 use crate::{Error, ErrorKind, Result};
 
 /// Pieces of a range, in order.
@@ -46,13 +48,13 @@ pub trait BlobSource: Send + Sync + fmt::Debug {
 }
 
 /// One range to fetch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct FetchRequest {
     /// Which bytes.
     pub range: Range<u64>,
-    /// How urgent it is.
-    pub priority: Priority,
+    /// How urgent it is, now and later.
+    pub urgency: Urgency,
     /// When it is too late.
     pub deadline: Instant,
 }
@@ -60,26 +62,15 @@ pub struct FetchRequest {
 impl FetchRequest {
     /// An on-demand request.
     pub fn new(range: Range<u64>, deadline: Instant) -> Self {
-        Self { range, priority: Priority::OnDemand, deadline }
+        Self { range, urgency: Urgency::new(Priority::OnDemand), deadline }
     }
 
-    /// Sets the [`priority`](Self::priority).
+    /// Sets the [`urgency`](Self::urgency).
     #[must_use]
-    pub fn with_priority(mut self, priority: Priority) -> Self {
-        self.priority = priority;
+    pub fn with_urgency(mut self, urgency: Urgency) -> Self {
+        self.urgency = urgency;
         self
     }
-}
-
-/// How urgent a fetch is. Later variants are more urgent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Priority {
-    /// Fills the cache when nothing else is to do.
-    Background,
-    /// Expected to be read soon.
-    Prefetch,
-    /// A reader waits for it.
-    OnDemand,
 }
 
 /// Checks `range` against the `size` of a blob, both in bytes.

@@ -11,6 +11,8 @@ pub struct Stats {
     pub bytes_wanted: u64,
     /// Bytes that arrived from the origin.
     pub bytes_fetched: u64,
+    /// Of these, bytes that lay between wanted chunks and were not kept.
+    pub bytes_in_gaps: u64,
     /// Requests to the origin, tries after a failure included.
     pub requests: u64,
     /// Of these, tries after a failure.
@@ -30,6 +32,7 @@ impl Sum for Stats {
         iter.fold(Self::default(), |a, b| Self {
             bytes_wanted: a.bytes_wanted.saturating_add(b.bytes_wanted),
             bytes_fetched: a.bytes_fetched.saturating_add(b.bytes_fetched),
+            bytes_in_gaps: a.bytes_in_gaps.saturating_add(b.bytes_in_gaps),
             requests: a.requests.saturating_add(b.requests),
             retries: a.retries.saturating_add(b.retries),
             hits_warm: a.hits_warm.saturating_add(b.hits_warm),
@@ -45,6 +48,7 @@ impl Sum for Stats {
 pub(crate) struct Counters {
     pub(crate) bytes_wanted: Counter,
     pub(crate) bytes_fetched: Counter,
+    pub(crate) bytes_in_gaps: Counter,
     pub(crate) requests: Counter,
     pub(crate) retries: Counter,
     pub(crate) hits_warm: Counter,
@@ -58,6 +62,7 @@ impl Counters {
         Stats {
             bytes_wanted: self.bytes_wanted.get(),
             bytes_fetched: self.bytes_fetched.get(),
+            bytes_in_gaps: self.bytes_in_gaps.get(),
             requests: self.requests.get(),
             retries: self.retries.get(),
             hits_warm: self.hits_warm.get(),

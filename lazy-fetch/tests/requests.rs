@@ -118,8 +118,8 @@ fn a_sequential_reader_seldom_waits_for_a_request() {
         }
     });
     let requests = world.source.requests();
-    let demand = requests.iter().filter(|request| request.priority == Priority::OnDemand).count();
-    assert_eq!(demand, 2, "of {}", requests.len());
+    let demand = requests.iter().filter(|request| request.urgency.get() == Priority::OnDemand).count();
+    assert!(demand <= 3, "{demand} of {}", requests.len());
     assert!(requests.len() <= 12, "{} requests", requests.len());
     assert_eq!(blob.stats().bytes_fetched, 4 << 20);
 }

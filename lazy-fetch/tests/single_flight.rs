@@ -8,7 +8,7 @@ use std::time::Duration;
 use blob_under_test::{CHUNK, UnderTest, blob, read_and_compare};
 use futures::future::{AbortHandle, abortable, join_all};
 use lazy_fetch::conformance::Fault;
-use lazy_fetch::{Error, ErrorKind, Priority, Readahead};
+use lazy_fetch::{Error, ErrorKind, Priority, Readahead, Runtime};
 
 /// 64 readers of one chunk; those for whom `stays` is false leave while it is on its way.
 fn readers(world: &UnderTest, stays: impl Fn(usize) -> bool) -> Vec<bool> {
@@ -16,8 +16,8 @@ fn readers(world: &UnderTest, stays: impl Fn(usize) -> bool) -> Vec<bool> {
         (0..64).map(|i| abortable(read_and_compare(&world.blob, &world.content, i * 17, 100))).unzip();
     world.time.block_on(async {
         let leave = async {
-            let now = lazy_fetch::Runtime::now(&world.time);
-            lazy_fetch::Runtime::sleep_until(&world.time, now + Duration::from_millis(5)).await;
+            let now = world.time.now();
+            world.time.sleep_until(now + Duration::from_millis(5)).await;
             assert_eq!(world.source.ranges().len(), 1, "the fetch is under way");
             for (i, handle) in handles.iter().enumerate() {
                 if !stays(i) {
@@ -74,7 +74,7 @@ fn a_final_error_reaches_every_reader_after_one_series_of_tries() {
 #[test]
 fn a_reader_with_more_time_outlives_the_flight_it_joined() {
     let world = blob(100_000, [Fault::StallAfter(0)]);
-    let start = lazy_fetch::Runtime::now(&world.time);
+    let start = world.time.now();
     world.time.block_on(async {
         let (mut a, mut b) = ([0; 10], [0; 10]);
         let hasty = world.blob.read_at_until(&mut a, 0, start + Duration::from_secs(2));
@@ -100,9 +100,11 @@ fn demand_does_not_inherit_the_failure_of_a_prefetch() {
         read_and_compare(&blob, &world.content, 0, 4096).await.unwrap();
         read_and_compare(&blob, &world.content, 4096, 4096).await.unwrap();
         world.source.break_next(Fault::Refuse(Error::new(ErrorKind::Protocol, "no")));
+        let soon = world.time.now() + Duration::from_millis(1);
+        world.time.sleep_until(soon).await;
         read_and_compare(&blob, &world.content, 8192, 4096).await.unwrap();
     });
-    let priorities: Vec<_> = world.source.requests().iter().map(|request| request.priority).collect();
+    let priorities: Vec<_> = world.source.requests().iter().map(|request| request.urgency.get()).collect();
     assert_eq!(
         priorities,
         [Priority::OnDemand, Priority::OnDemand, Priority::Prefetch, Priority::OnDemand],

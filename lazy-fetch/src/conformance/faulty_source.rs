@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 
 use crate::sync::lock;
-use crate::{BlobSource, ByteStream, Error, ErrorKind, FetchRequest, Result, Runtime};
+use crate::{BlobSource, ByteStream, Error, ErrorKind, FetchRequest, Result, Runtime, Urgency};
 
 /// What happens to one fetch.
 #[derive(Debug, Clone)]
@@ -101,7 +101,9 @@ impl FaultySource {
 #[async_trait]
 impl BlobSource for FaultySource {
     async fn fetch(&self, request: FetchRequest) -> Result<ByteStream> {
-        lock(&self.requests).push(request.clone());
+        // As it was when it came: its urgency may rise later.
+        let urgency = Urgency::new(request.urgency.get());
+        lock(&self.requests).push(request.clone().with_urgency(urgency));
         let fault = lock(&self.faults).pop_front();
         Self::pause(Arc::clone(&self.runtime), self.latency).await;
         match &fault {
