@@ -75,6 +75,13 @@ impl Gate {
         lock(&self.state).waiting.len()
     }
 
+    /// Changes the budget. What is taken stays taken.
+    #[cfg(feature = "http")]
+    pub(crate) fn set_limit(self: &Arc<Self>, limit: u64) {
+        lock(&self.state).limit = limit;
+        self.admit();
+    }
+
     /// Lets in whoever fits.
     fn admit(self: &Arc<Self>) {
         loop {

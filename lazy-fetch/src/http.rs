@@ -5,8 +5,10 @@
 mod answer;
 mod client;
 mod endpoint;
+mod host;
 mod redirect;
 mod source;
+mod way;
 
 pub use client::{HttpClient, HttpOptions};
 pub use endpoint::{Endpoint, Locate, Location};

@@ -59,7 +59,7 @@ pub use runtime::Runtime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
 pub use source::{
-    BlobSource, ByteStream, FetchRequest, FileSource, MemorySource, Priority, Urgency, check_bounds,
+    BlobSource, ByteStream, Fallback, FetchRequest, FileSource, MemorySource, Priority, Urgency, check_bounds,
 };
 pub use stats::Stats;
 pub use store::{ChunkKey, ChunkStore, DiskOptions, DiskStore, MemoryStore};

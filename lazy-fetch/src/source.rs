@@ -1,5 +1,6 @@
 //! Where blobs come from: exact ranges of one immutable blob at its origin.
 
+mod fallback;
 mod file;
 mod memory;
 mod urgency;
@@ -13,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
 
+pub use self::fallback::Fallback;
 pub use self::file::FileSource;
 pub use self::memory::MemorySource;
 pub use self::urgency::{Priority, Urgency};

@@ -18,6 +18,8 @@ use crate::{BlobSource, ByteStream, Error, ErrorKind, FetchRequest, Result, Runt
 pub enum Fault {
     /// The fetch is refused with this error.
     Refuse(Error),
+    /// The fetch never answers.
+    Hang,
     /// The stream breaks after so many bytes.
     CutAfter(u64),
     /// The stream ends after so many bytes without an error: what a source must not do.
@@ -108,6 +110,7 @@ impl BlobSource for FaultySource {
         Self::pause(Arc::clone(&self.runtime), self.latency).await;
         match &fault {
             Some(Fault::Refuse(error)) => return Err(error.clone()),
+            Some(Fault::Hang) => future::pending().await,
             Some(Fault::Panic) => panic!("a fault that was asked for"),
             _ => {}
         }

@@ -1,12 +1,15 @@
 //! The HTTP client that sources share, so that they share its connections.
 
-use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue, RANGE};
 use reqwest::{Response, Url};
 
+use super::answer;
 use super::endpoint::presentable;
+use super::host::{Hosts, Visit};
+use crate::source::FetchRequest;
 use crate::{Error, ErrorKind, Result};
 
 /// How an [`HttpClient`] connects.
@@ -17,6 +20,8 @@ pub struct HttpOptions {
     pub connect_timeout: Duration,
     /// The `User-Agent` to send.
     pub user_agent: String,
+    /// Requests at once to one host. The number sinks while the host answers 429 or 503 and grows back.
+    pub max_requests_per_host: u32,
 }
 
 impl Default for HttpOptions {
@@ -24,6 +29,7 @@ impl Default for HttpOptions {
         Self {
             connect_timeout: Duration::from_secs(5),
             user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
+            max_requests_per_host: 16,
         }
     }
 }
@@ -42,11 +48,27 @@ impl HttpOptions {
         self.user_agent = user_agent.into();
         self
     }
+
+    /// Sets [`max_requests_per_host`](Self::max_requests_per_host).
+    #[must_use]
+    pub fn with_max_requests_per_host(mut self, requests: u32) -> Self {
+        self.max_requests_per_host = requests;
+        self
+    }
 }
 
-/// A pool of connections. Clones share it.
+/// A pool of connections, and what each host can bear. Clones share both.
 #[derive(Debug, Clone)]
-pub struct HttpClient(reqwest::Client);
+pub struct HttpClient {
+    client: reqwest::Client,
+    hosts: Arc<Hosts>,
+}
+
+/// An answer whose body has not been read. Until it is dropped, it counts as a request to its host.
+pub(super) struct Exchange {
+    pub(super) response: Response,
+    _visit: Visit,
+}
 
 impl HttpClient {
     /// A client that follows no redirect, sends no `Referer` and decodes no content coding on its own.
@@ -66,17 +88,17 @@ impl HttpClient {
             .connect_timeout(options.connect_timeout)
             .user_agent(options.user_agent)
             .build()
-            .map(Self)
+            .map(|client| Self { client, hosts: Arc::new(Hosts::new(options.max_requests_per_host)) })
             .map_err(|e| Error::new(ErrorKind::InvalidInput, "setting up the http client").with_source(e))
     }
 
-    /// Sends one GET for `range`, which is not empty.
+    /// Sends one GET for the range of `request`, which is not empty, when it is its turn at the host.
     pub(super) async fn get(
         &self,
         url: &Url,
         headers: &[(String, String)],
-        range: &Range<u64>,
-    ) -> Result<Response> {
+        request: &FetchRequest,
+    ) -> Result<Exchange> {
         let mut all = HeaderMap::new();
         for (name, value) in headers {
             let invalid = || Error::new(ErrorKind::InvalidInput, "the endpoint gave a header that is none");
@@ -85,10 +107,14 @@ impl HttpClient {
             value.set_sensitive(true);
             all.append(name, value);
         }
-        let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        let bytes = format!("bytes={}-{}", request.range.start, request.range.end.saturating_sub(1));
         all.insert(RANGE, HeaderValue::try_from(bytes).unwrap_or(HeaderValue::from_static("bytes=0-")));
         all.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        self.0.get(url.clone()).headers(all).send().await.map_err(|e| transport(url, e))
+        let visit = self.hosts.of(url).visit(&request.urgency, request.deadline.into()).await?;
+        let sent = self.client.get(url.clone()).headers(all).send().await;
+        let response = sent.map_err(|e| transport(url, e))?;
+        visit.answered(response.status().as_u16(), answer::retry_after(response.headers()));
+        Ok(Exchange { response, _visit: visit })
     }
 }
 

@@ -1,17 +1,9 @@
-//! Where a redirect may lead, and how long to go there directly.
-//!
-//! A registry answers a blob request with a redirect to a signed URL at a storage host. Going there
-//! directly saves a round trip per request, for as long as the signature lives.
-
-use std::sync::Mutex;
-use std::time::Duration;
+//! Where a redirect may lead.
 
 use reqwest::header::LOCATION;
 use reqwest::{Response, Url};
-use tokio::time::Instant;
 
 use super::endpoint::presentable;
-use crate::sync::lock;
 use crate::{Error, ErrorKind, Result};
 
 /// Parses and checks a URL to start from.
@@ -56,55 +48,9 @@ fn checked(url: Url, from: Option<&Url>) -> Result<Url> {
     Err(Error::new(ErrorKind::Refused, format!("{}: {why}", presentable(url.as_str()))))
 }
 
-/// The signed URL that worked last.
-#[derive(Default)]
-pub(super) struct Shortcut(Mutex<Option<(Url, Instant)>>);
-
-impl Shortcut {
-    /// Remembers `url` from `now` on.
-    pub(super) fn remember(&self, url: Url, now: Instant) {
-        *lock(&self.0) = Some((url, now));
-    }
-
-    /// The URL, while it is fresh.
-    pub(super) fn recall(&self, now: Instant) -> Option<Url> {
-        let known = lock(&self.0);
-        let (url, since) = known.as_ref()?;
-        (now.saturating_duration_since(*since) < LIFETIME).then(|| url.clone())
-    }
-
-    /// Forgets `url`, unless another one has taken its place.
-    pub(super) fn forget(&self, url: &Url) {
-        lock(&self.0).take_if(|(known, _)| known == url);
-    }
-}
-
-impl std::fmt::Debug for Shortcut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let known = lock(&self.0).as_ref().map(|(url, _)| presentable(url.as_str()));
-        f.debug_tuple("Shortcut").field(&known).finish()
-    }
-}
-
-/// What the reference implementation uses; signatures usually live longer.
-const LIFETIME: Duration = Duration::from_secs(300);
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_shortcut_lives_five_minutes_and_is_forgotten_only_by_its_own_name() {
-        let (shortcut, now) = (Shortcut::default(), Instant::now());
-        let (a, b) = (start("http://a/?sig=1").unwrap(), start("http://b/").unwrap());
-        shortcut.remember(a.clone(), now);
-        shortcut.forget(&b);
-        assert_eq!(shortcut.recall(now + Duration::from_secs(299)), Some(a.clone()));
-        assert_eq!(shortcut.recall(now + Duration::from_secs(300)), None);
-        assert!(!format!("{shortcut:?}").contains("sig"));
-        shortcut.forget(&a);
-        assert_eq!(shortcut.recall(now), None);
-    }
 
     #[test]
     fn only_plain_http_urls_are_followed() {

@@ -1,16 +1,15 @@
 //! A blob at an HTTP endpoint.
 //!
 //! ```text
-//!          ┌ a signed URL is remembered ─► storage host ─ 400 401 403 404, 3xx ─► forget it ┐
-//!  fetch ──┤                                                                              ▼
-//!          └───────────────────────────────────────────────► locate(Fresh) ─► endpoint, its redirects
+//!          ┌ a signed URL is known ─► storage host ─ 400 401 403 404, 3xx ─► forget it ┐
+//!  fetch ──┤                                                                         ▼
+//!          └ none is: the first goes, the others wait ─► locate(Fresh) ─► endpoint, its redirects
 //!                                                                                         │
 //!                          endpoint, its redirects ◄─ locate(Rejected) ◄─ 401 403 of the endpoint's host
 //! ```
 //!
 //! Every edge is taken at most once per fetch; trying again is up to the caller.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -21,9 +20,10 @@ use reqwest::{Response, Url};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{self, Body};
-use super::client::{HttpClient, transport};
+use super::client::{Exchange, HttpClient, transport};
 use super::endpoint::{Endpoint, Locate, Location, presentable};
-use super::redirect::{self, Shortcut};
+use super::redirect;
+use super::way::{Start, Way};
 use crate::source::{BlobSource, ByteStream, FetchRequest, check_bounds};
 use crate::{Error, ErrorKind, Result};
 
@@ -38,84 +38,124 @@ pub struct HttpSource {
     client: HttpClient,
     endpoint: Arc<dyn Endpoint>,
     size: u64,
-    shortcut: Shortcut,
+    /// What every URL is put behind.
+    proxy: Option<String>,
+    way: Way,
 }
 
 impl HttpSource {
     /// The blob of `size` bytes that `endpoint` locates.
     pub fn new(client: HttpClient, endpoint: Arc<dyn Endpoint>, size: u64) -> Self {
-        Self { client, endpoint, size, shortcut: Shortcut::default() }
+        Self { client, endpoint, size, proxy: None, way: Way::default() }
     }
 
-    async fn answer(&self, range: &Range<u64>) -> Result<Answer> {
-        if let Some(url) = self.shortcut.recall(Instant::now()) {
-            match self.client.get(&url, &[], range).await {
-                Ok(response) if !is_stale(response.status().as_u16()) => {
-                    return Ok(Answer { response, url, at_home: false });
+    /// Sends every request through a caching proxy of the kind that takes the URL behind its own, as those
+    /// of Dragonfly and of overlaybd's peer-to-peer mode do: `http://localhost:65001/prefix` is asked for
+    /// `http://localhost:65001/prefix/https://host/path`. The proxy sees the headers of the
+    /// [`Endpoint`].
+    ///
+    /// A proxy that may be away is put before the origin by a [`Fallback`](crate::Fallback) of two sources.
+    #[must_use]
+    pub fn with_proxy(mut self, prefix: impl Into<String>) -> Self {
+        self.proxy = Some(prefix.into());
+        self
+    }
+
+    async fn answer(&self, request: &FetchRequest) -> Result<Answer> {
+        let finder = match self.way.start(&request.urgency).await {
+            Start::Endpoint(finder) => finder,
+            Start::Signed(url) => match self.get(&url, &[], request).await {
+                Ok(exchange) if !is_stale(exchange.response.status().as_u16()) => {
+                    return Ok(Answer { exchange, url, at_home: false });
                 }
-                Ok(_) => self.shortcut.forget(&url),
+                Ok(_) => {
+                    self.way.forget(&url);
+                    None
+                }
                 Err(error) => {
                     // The storage host may be gone; the endpoint knows a better one.
-                    self.shortcut.forget(&url);
+                    self.way.forget(&url);
                     return Err(error);
                 }
-            }
-        }
+            },
+        };
         let location = self.endpoint.locate(Locate::Fresh).await?;
-        let mut answer = self.follow(&location, range).await?;
-        let status = answer.response.status().as_u16();
+        let mut answer = self.follow(&location, request).await?;
+        let status = answer.exchange.response.status().as_u16();
         if answer.at_home && matches!(status, 401 | 403) {
-            let challenges = challenges(&answer.response);
+            let challenges = challenges(&answer.exchange.response);
             // Frees the connection before the endpoint may want one.
             drop(answer);
             let location = self.endpoint.locate(Locate::Rejected { status, challenges }).await?;
-            answer = self.follow(&location, range).await?;
+            answer = self.follow(&location, request).await?;
         }
+        if answer.exchange.response.status().is_success() {
+            if answer.at_home {
+                self.way.leads_home();
+            } else {
+                self.way.leads_to(answer.url.clone());
+            }
+        }
+        drop(finder);
         Ok(answer)
     }
 
     /// Asks at `location` and follows redirects.
-    async fn follow(&self, location: &Location, range: &Range<u64>) -> Result<Answer> {
+    async fn follow(&self, location: &Location, request: &FetchRequest) -> Result<Answer> {
         let home = redirect::start(location.url())?;
         let (mut url, mut at_home) = (home.clone(), true);
         for _ in 0..=MAX_REDIRECTS {
             let headers = if at_home { location.headers() } else { &[] };
-            let response = self.client.get(&url, headers, range).await?;
-            if !redirect::is_redirect(response.status().as_u16()) {
-                return Ok(Answer { response, url, at_home });
+            let exchange = self.get(&url, headers, request).await?;
+            if !redirect::is_redirect(exchange.response.status().as_u16()) {
+                return Ok(Answer { exchange, url, at_home });
             }
-            url = redirect::target(&url, &response)?;
+            url = redirect::target(&url, &exchange.response)?;
             at_home = at_home && redirect::same_origin(&url, &home);
         }
         Err(Error::new(ErrorKind::Refused, format!("more than {MAX_REDIRECTS} redirects")))
+    }
+
+    async fn get(&self, url: &Url, headers: &[(String, String)], request: &FetchRequest) -> Result<Exchange> {
+        match &self.proxy {
+            None => self.client.get(url, headers, request).await,
+            Some(prefix) => {
+                let behind = redirect::start(&format!("{}/{url}", prefix.trim_end_matches('/')))?;
+                self.client.get(&behind, headers, request).await
+            }
+        }
     }
 }
 
 #[async_trait]
 impl BlobSource for HttpSource {
     async fn fetch(&self, request: FetchRequest) -> Result<ByteStream> {
-        let range = request.range;
+        let range = request.range.clone();
         check_bounds(&range, self.size)?;
         if range.is_empty() {
             return Ok(Box::pin(stream::empty()));
         }
         let deadline = Instant::from_std(request.deadline);
-        let Answer { response, url, at_home } =
-            timeout_at(deadline, self.answer(&range)).await.map_err(|_| out_of_time())??;
-        let body = answer::judge(response.status().as_u16(), response.headers(), &range, self.size)
-            .map_err(|e| named(&url, e))?;
-        if !at_home {
-            self.shortcut.remember(url.clone(), Instant::now());
-        }
+        let answer = timeout_at(deadline, self.answer(&request)).await.map_err(|_| out_of_time())??;
+        let Answer { exchange, url, at_home } = answer;
+        let response = &exchange.response;
+        let body = answer::judge(response.status().as_u16(), response.headers(), &range, self.size);
+        let body = body.map_err(|e| {
+            // A host whose answer is none is no way to the bytes.
+            if !at_home {
+                self.way.forget(&url);
+            }
+            named(&url, e)
+        })?;
         let missing = range.end.saturating_sub(range.start).saturating_sub(body.len);
-        let pieces = Pieces { response, url, body, missing, deadline };
+        let pieces = Pieces { exchange, url, body, missing, deadline };
         Ok(Box::pin(stream::try_unfold(pieces, Pieces::next)))
     }
 }
 
 /// The last answer and where it comes from.
 struct Answer {
-    response: Response,
+    exchange: Exchange,
     url: Url,
     /// Whether no redirect has led away from the endpoint's origin.
     at_home: bool,
@@ -123,7 +163,7 @@ struct Answer {
 
 /// The wanted bytes of a body.
 struct Pieces {
-    response: Response,
+    exchange: Exchange,
     url: Url,
     body: Body,
     /// Bytes of the request that the origin left out.
@@ -140,7 +180,8 @@ impl Pieces {
                     missing => Err(self.ended(missing)),
                 };
             }
-            let chunk = timeout_at(self.deadline, self.response.chunk()).await.map_err(|_| out_of_time())?;
+            let chunk =
+                timeout_at(self.deadline, self.exchange.response.chunk()).await.map_err(|_| out_of_time())?;
             let Some(mut piece) = chunk.map_err(|e| transport(&self.url, e))? else {
                 return Err(self.ended(self.body.len.saturating_add(self.missing)));
             };
