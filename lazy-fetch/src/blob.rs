@@ -2,21 +2,24 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::{Either, select};
 
+use crate::blob_options::BlobOptions;
 use crate::cache::Shared;
+use crate::complete::LocalFile;
 use crate::errand::{Errands, Terms, Wanted};
 use crate::flight::Flight;
 use crate::plan;
 use crate::prefetch::PrefetchPolicy;
 use crate::source::{BlobSource, Priority, Urgency, check_bounds};
-use crate::stats::{Counters, Stats};
+use crate::stats::{Meter, Stats};
 use crate::store::ChunkKey;
 use crate::sync::lock;
+use crate::verify::Verifier;
 use crate::{BlobId, Error, ErrorKind, Result};
 
 /// An immutable remote blob, read through a [`Cache`](crate::Cache). Clones are the same blob.
@@ -37,7 +40,10 @@ struct Inner {
     id: BlobId,
     size: u64,
     source: Arc<dyn BlobSource>,
-    counters: Arc<Counters>,
+    meter: Arc<Meter>,
+    verifier: Option<Arc<dyn Verifier>>,
+    /// The whole blob, once it is here.
+    completed: OnceLock<LocalFile>,
     prefetch: Mutex<Box<dyn PrefetchPolicy>>,
 }
 
@@ -47,10 +53,12 @@ impl Blob {
         id: BlobId,
         size: u64,
         source: Arc<dyn BlobSource>,
-        prefetch: Box<dyn PrefetchPolicy>,
+        options: BlobOptions,
     ) -> Self {
-        let (counters, prefetch) = (Arc::default(), Mutex::new(prefetch));
-        Self { inner: Arc::new(Inner { cache, id, size, source, counters, prefetch }) }
+        let meter = Arc::new(Meter::new(id.clone(), cache.observer.clone()));
+        let BlobOptions { prefetch, verifier } = options;
+        let (completed, prefetch) = (OnceLock::new(), Mutex::new(prefetch));
+        Self { inner: Arc::new(Inner { cache, id, size, source, meter, verifier, completed, prefetch }) }
     }
 
     /// What it is cached under.
@@ -65,7 +73,7 @@ impl Blob {
 
     /// What reading it has cost so far.
     pub fn stats(&self) -> Stats {
-        self.inner.counters.snapshot()
+        self.inner.meter.snapshot()
     }
 
     /// Fills `buf` with the bytes that start at `offset`, within the read timeout of the cache.
@@ -126,6 +134,24 @@ impl Blob {
         Ok(())
     }
 
+    /// Whether the whole blob is in a file, checked against its digest, and read from there.
+    pub fn is_complete(&self) -> bool {
+        self.inner.completed.get().is_some()
+    }
+
+    pub(crate) fn read_from(&self, file: LocalFile) {
+        // One that two have completed at the same time is read from the first file.
+        let _ = self.inner.completed.set(file);
+    }
+
+    pub(crate) fn keys(&self, range: Range<u64>) -> impl Iterator<Item = ChunkKey> {
+        self.inner.keys(range)
+    }
+
+    pub(crate) fn terms(&self, priority: Priority) -> Terms {
+        self.inner.terms(priority, None)
+    }
+
     pub(crate) fn read_timeout(&self) -> std::time::Duration {
         self.inner.cache.read_timeout
     }
@@ -149,6 +175,11 @@ impl fmt::Debug for Blob {
 impl Inner {
     fn try_read(&self, buf: &mut [u8], offset: u64) -> Result<bool> {
         let range = self.range(buf, offset)?;
+        if self.completed.get().is_some_and(|file| file.try_read(buf, offset)) {
+            self.meter.counts.bytes_wanted.add(buf.len() as u64);
+            self.meter.counts.bytes_local.add(buf.len() as u64);
+            return Ok(true);
+        }
         let mut hits = 0;
         for key in self.keys(range.clone()) {
             let Some(chunk) = self.cache.warm(&key) else { return Ok(false) };
@@ -156,15 +187,43 @@ impl Inner {
             hits += 1;
         }
         // Counted at the end, so that a read that has to be made again counts once.
-        self.counters.bytes_wanted.add(buf.len() as u64);
-        self.counters.hits_warm.add(hits);
+        self.meter.counts.bytes_wanted.add(buf.len() as u64);
+        self.meter.counts.hits_warm.add(hits);
         self.look_ahead(range);
         Ok(true)
     }
 
     async fn read(&self, buf: &mut [u8], offset: u64, deadline: Instant) -> Result<()> {
         let range = self.range(buf, offset)?;
-        self.counters.bytes_wanted.add(buf.len() as u64);
+        let runtime = self.cache.runtime();
+        let begun = runtime.now();
+        self.meter.counts.bytes_wanted.add(buf.len() as u64);
+        let result = match self.read_completed(buf, offset).await {
+            true => Ok(()),
+            false => self.read_parts(buf, offset, deadline).await,
+        };
+        let took = runtime.now().saturating_duration_since(begun);
+        self.meter.read(range.clone(), took, result.as_ref().err());
+        if result.is_ok() {
+            self.look_ahead(range);
+        }
+        result
+    }
+
+    /// Reads from the file of the whole blob. One that cannot be read is passed over.
+    async fn read_completed(&self, buf: &mut [u8], offset: u64) -> bool {
+        let Some(file) = self.completed.get() else { return false };
+        match file.read(self.cache.runtime(), buf, offset).await {
+            Ok(()) => self.meter.counts.bytes_local.add(buf.len() as u64),
+            Err(error) => {
+                self.meter.store_failure(&error);
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn read_parts(&self, buf: &mut [u8], offset: u64, deadline: Instant) -> Result<()> {
         let (mut rest, mut at) = (buf, offset);
         while !rest.is_empty() {
             // Parts end on the grid, so that no chunk is wanted by two of them.
@@ -173,7 +232,6 @@ impl Inner {
             self.read_part(part, at, deadline).await?;
             (rest, at) = (later, at + len as u64);
         }
-        self.look_ahead(range);
         Ok(())
     }
 
@@ -222,6 +280,9 @@ impl Inner {
 
     /// Lets the policy see a read that is served, and starts what it names.
     fn look_ahead(&self, read: Range<u64>) {
+        if self.completed.get().is_some() {
+            return;
+        }
         let mut wanted = Vec::new();
         lock(&self.prefetch).observe(read, &mut wanted);
         if !wanted.is_empty() {
@@ -240,13 +301,18 @@ impl Inner {
     }
 
     fn errands(&self, priority: Priority, deadline: Option<Instant>) -> Errands {
-        Errands::new(Terms {
+        Errands::new(self.terms(priority, deadline))
+    }
+
+    fn terms(&self, priority: Priority, deadline: Option<Instant>) -> Terms {
+        Terms {
             cache: Arc::clone(&self.cache),
             source: Arc::clone(&self.source),
-            counters: Arc::clone(&self.counters),
+            meter: Arc::clone(&self.meter),
+            verifier: self.verifier.clone(),
             urgency: Urgency::new(priority),
             deadline,
-        })
+        }
     }
 
     fn range(&self, buf: &[u8], offset: u64) -> Result<Range<u64>> {

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use crate::blob::Blob;
+use crate::blob_options::BlobOptions;
 use crate::download::Downloads;
 use crate::flight::Flights;
 use crate::gate::Gate;
+use crate::observer::Observer;
 use crate::plan::Shape;
-use crate::prefetch::{PrefetchPolicy, Readahead};
 use crate::retry::{Jitter, RetryOptions};
 use crate::source::BlobSource;
 use crate::store::{ChunkKey, ChunkStore, MemoryStore};
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     /// Fastest first; never empty.
     pub(crate) stores: Vec<Arc<dyn ChunkStore>>,
     pub(crate) flights: Arc<Flights>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
     /// The budget of bytes that are on their way or not yet in every store.
     pub(crate) in_flight: Arc<Gate>,
     pub(crate) chunk_size: u32,
@@ -63,6 +65,9 @@ pub struct CacheOptions {
     pub stall_timeout: Duration,
     /// When and how often a failed request is repeated.
     pub retry: RetryOptions,
+    /// The percentile of latency to the first byte after which a read's request is sent a second time; the
+    /// faster one counts. At most one request in twenty is. `None`: never.
+    pub hedge_percentile: Option<u8>,
     /// Makes the jitter of the retries repeatable.
     pub seed: Option<u64>,
 }
@@ -77,6 +82,7 @@ impl Default for CacheOptions {
             read_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(5),
             retry: RetryOptions::default(),
+            hedge_percentile: Some(95),
             seed: None,
         }
     }
@@ -132,6 +138,13 @@ impl CacheOptions {
         self
     }
 
+    /// Sets [`hedge_percentile`](Self::hedge_percentile).
+    #[must_use]
+    pub fn with_hedge_percentile(mut self, percentile: Option<u8>) -> Self {
+        self.hedge_percentile = percentile;
+        self
+    }
+
     /// Sets [`seed`](Self::seed).
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
@@ -156,30 +169,40 @@ pub struct CacheBuilder {
     runtime: Arc<dyn Runtime>,
     options: CacheOptions,
     stores: Vec<Arc<dyn ChunkStore>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl Cache {
     /// Starts to build a cache whose fetches run on `runtime`.
     pub fn builder(runtime: Arc<dyn Runtime>) -> CacheBuilder {
-        CacheBuilder { runtime, options: CacheOptions::default(), stores: Vec::new() }
+        CacheBuilder { runtime, options: CacheOptions::default(), stores: Vec::new(), observer: None }
     }
 
-    /// Opens the blob `id` of `size` bytes, which `source` brings, with sequential readahead. No I/O.
+    /// Opens the blob `id` of `size` bytes, which `source` brings, with readahead. No I/O.
     ///
     /// Blobs of the same id share chunks and fetches, whatever their sources.
     pub fn open(&self, id: BlobId, size: u64, source: Arc<dyn BlobSource>) -> Blob {
-        self.open_with(id, size, source, Box::new(Readahead::default()))
+        Blob::new(Arc::clone(&self.shared), id, size, source, BlobOptions::default())
     }
 
-    /// As [`open`](Self::open), with another policy for prefetch.
+    /// As [`open`](Self::open), with options.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] if the chunk size of the cache is no multiple of the verifier's unit.
     pub fn open_with(
         &self,
         id: BlobId,
         size: u64,
         source: Arc<dyn BlobSource>,
-        prefetch: Box<dyn PrefetchPolicy>,
-    ) -> Blob {
-        Blob::new(Arc::clone(&self.shared), id, size, source, prefetch)
+        options: BlobOptions,
+    ) -> Result<Blob> {
+        let units = options.verifier.as_ref().map(|verifier| verifier.unit());
+        if units.is_some_and(|unit| self.shared.chunk_size % unit != 0) {
+            let why = "the chunk size is no multiple of the unit of the verifier";
+            return Err(Error::new(ErrorKind::InvalidInput, why));
+        }
+        Ok(Blob::new(Arc::clone(&self.shared), id, size, source, options))
     }
 
     /// What the cache is using of its budgets now.
@@ -203,6 +226,13 @@ impl CacheBuilder {
     #[must_use]
     pub fn store(mut self, store: Arc<dyn ChunkStore>) -> Self {
         self.stores.push(store);
+        self
+    }
+
+    /// Tells `observer` what happens to the blobs.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -231,11 +261,13 @@ impl CacheBuilder {
             retry: options.retry,
             stall_timeout: options.stall_timeout,
             jitter: Jitter::new(options.seed),
+            hedge_percentile: options.hedge_percentile,
         };
         let shared = Shared {
             downloads,
             stores: self.stores,
             flights: Arc::default(),
+            observer: self.observer,
             chunk_size: options.chunk_size,
             shape: Shape { max_len: options.max_request_len, max_gap: options.max_gap },
             in_flight: Gate::new(options.max_in_flight),

@@ -15,16 +15,17 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::future::{Either, select};
 
+use crate::ask::Ask;
 use crate::retry::{Jitter, RetryOptions};
-use crate::source::{BlobSource, ByteStream, FetchRequest, Urgency};
-use crate::stats::Counters;
+use crate::source::{BlobSource, ByteStream, Urgency};
+use crate::stats::Meter;
 use crate::{Error, ErrorKind, Result, Runtime};
 
 /// What downloads of one cache have in common.
@@ -34,17 +35,15 @@ pub(crate) struct Downloads {
     pub(crate) retry: RetryOptions,
     pub(crate) stall_timeout: Duration,
     pub(crate) jitter: Jitter,
+    /// After which percentile of latency a second request is sent.
+    pub(crate) hedge_percentile: Option<u8>,
 }
 
 /// A range on its way. Its bytes come out of [`next`](Self::next) in order.
 pub(crate) struct Download<'a> {
-    common: &'a Downloads,
-    source: &'a dyn BlobSource,
-    counters: &'a Counters,
+    ask: Ask<'a>,
     /// What has not been handed out yet.
     rest: Range<u64>,
-    urgency: &'a Urgency,
-    deadline: Instant,
     stream: Option<ByteStream>,
     failures: u32,
     last_error: Option<Error>,
@@ -54,29 +53,20 @@ impl Downloads {
     pub(crate) fn start<'a>(
         &'a self,
         source: &'a dyn BlobSource,
-        counters: &'a Counters,
+        meter: &'a Meter,
         range: Range<u64>,
         urgency: &'a Urgency,
         deadline: Instant,
     ) -> Download<'a> {
-        Download {
-            common: self,
-            source,
-            counters,
-            rest: range,
-            urgency,
-            deadline,
-            stream: None,
-            failures: 0,
-            last_error: None,
-        }
+        let ask = Ask { common: self, source, meter, urgency, deadline };
+        Download { ask, rest: range, stream: None, failures: 0, last_error: None }
     }
 
     /// `work`, unless it takes longer than the stall timeout or beyond the deadline.
-    async fn watch<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Result<T> {
+    pub(crate) async fn watch<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Result<T> {
         let stalled_at = self.runtime.now().checked_add(self.stall_timeout).unwrap_or(deadline);
         let alarm = self.runtime.sleep_until(stalled_at.min(deadline));
-        match select(std::pin::pin!(work), alarm).await {
+        match select(pin!(work), alarm).await {
             Either::Left((result, _)) => Ok(result),
             Either::Right(_) if stalled_at < deadline => Err(Error::new(
                 ErrorKind::Stalled,
@@ -102,7 +92,7 @@ impl Download<'_> {
                 Ok(piece) => {
                     self.failures = 0;
                     self.rest.start = self.rest.start.saturating_add(piece.len() as u64);
-                    self.counters.bytes_fetched.add(piece.len() as u64);
+                    self.ask.meter.counts.bytes_fetched.add(piece.len() as u64);
                     return Ok(Some(piece));
                 }
                 Err(error) if error.is_transient() => self.recover(error).await?,
@@ -114,50 +104,32 @@ impl Download<'_> {
 
     /// One piece of the current stream, which is opened first if there is none.
     async fn piece(&mut self) -> Result<Bytes> {
-        let mut stream = match self.stream.take() {
-            Some(stream) => stream,
-            None => {
-                self.counters.requests.add(1);
-                let request =
-                    FetchRequest::new(self.rest.clone(), self.deadline).with_urgency(self.urgency.clone());
-                self.common.watch(self.deadline, self.source.fetch(request)).await??
+        let (stream, piece) = match self.stream.take() {
+            Some(mut stream) => {
+                let piece = self.ask.piece_of(&mut stream, &self.rest).await?;
+                (stream, piece)
             }
+            None => self.ask.for_range(&self.rest).await?,
         };
-        let left = self.rest.end.saturating_sub(self.rest.start);
-        match self.common.watch(self.deadline, stream.next()).await? {
-            Some(Ok(piece)) if piece.is_empty() => {
-                Err(Error::new(ErrorKind::Protocol, "the source gave an empty piece"))
-            }
-            Some(Ok(piece)) if piece.len() as u64 <= left => {
-                self.stream = Some(stream);
-                Ok(piece)
-            }
-            Some(Ok(piece)) => Err(Error::new(
-                ErrorKind::Protocol,
-                format!("the source gave {} bytes where {left} were left", piece.len()),
-            )),
-            Some(Err(error)) => Err(error),
-            None => {
-                Err(Error::new(ErrorKind::Connection, format!("the body ended with {left} bytes missing")))
-            }
-        }
+        self.stream = Some(stream);
+        Ok(piece)
     }
 
     /// Waits before the next try, or ends the download.
     async fn recover(&mut self, error: Error) -> Result<()> {
         self.stream = None;
         self.failures = self.failures.saturating_add(1);
-        if self.failures >= self.common.retry.tries {
+        if self.failures >= self.ask.common.retry.tries {
             return Err(error);
         }
-        let wait = self.common.retry.wait(self.failures, &error, &self.common.jitter);
-        let next_try = self.common.runtime.now().checked_add(wait);
-        let Some(next_try) = next_try.filter(|at| *at < self.deadline) else {
+        let wait = self.ask.common.retry.wait(self.failures, &error, &self.ask.common.jitter);
+        let next_try = self.ask.common.runtime.now().checked_add(wait);
+        let Some(next_try) = next_try.filter(|at| *at < self.ask.deadline) else {
             return Err(error);
         };
+        self.ask.meter.retry(&self.rest, &error, wait);
         self.last_error = Some(error);
-        self.common.runtime.sleep_until(next_try).await;
-        self.counters.retries.add(1);
+        self.ask.common.runtime.sleep_until(next_try).await;
         Ok(())
     }
 

@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,8 +27,9 @@ use crate::cache::Shared;
 use crate::flight::{Flight, Joined, Landing};
 use crate::gate::Permit;
 use crate::source::{BlobSource, Priority, Urgency};
-use crate::stats::Counters;
+use crate::stats::Meter;
 use crate::store::{ChunkKey, ChunkStore};
+use crate::verify::Verifier;
 use crate::{Error, ErrorKind, Result};
 
 /// Joins chunks one after the other and sends an errand for each run of them that makes a request.
@@ -41,7 +43,8 @@ pub(crate) struct Errands {
 pub(crate) struct Terms {
     pub(crate) cache: Arc<Shared>,
     pub(crate) source: Arc<dyn BlobSource>,
-    pub(crate) counters: Arc<Counters>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) verifier: Option<Arc<dyn Verifier>>,
     pub(crate) urgency: Urgency,
     /// Without one, the read timeout counts from the moment the request has its turn.
     pub(crate) deadline: Option<Instant>,
@@ -56,6 +59,58 @@ pub(crate) enum Wanted {
     Coming(Flight),
 }
 
+impl Terms {
+    /// The chunk, if a store has it. The stores above that one have it then, too.
+    pub(crate) async fn stored(&self, key: &ChunkKey) -> Option<Bytes> {
+        let stores = &self.cache.stores;
+        for (level, store) in stores.iter().enumerate() {
+            let found = self.unless_stalled(store.get(key)).await.unwrap_or_else(|error| {
+                self.meter.store_failure(&error);
+                None
+            });
+            let Some(chunk) = found.filter(|chunk| key.check_len(chunk).is_ok()) else { continue };
+            if self.is_right(key, &chunk) {
+                self.meter.counts.hits_store.add(1);
+                // What is only passing through must not push out what is read.
+                let passing = self.urgency.get() == Priority::Background;
+                for faster in stores.iter().take(if passing { 0 } else { level }) {
+                    self.put(&**faster, key, chunk.clone()).await;
+                }
+                return Some(chunk);
+            }
+            store.remove(key).await;
+        }
+        None
+    }
+
+    /// Whether a chunk matches its digest, where there is one.
+    fn is_right(&self, key: &ChunkKey, chunk: &[u8]) -> bool {
+        let is_right = self.verifier.as_ref().is_none_or(|verifier| verifier.matches(key.offset, chunk));
+        if !is_right {
+            self.meter.mismatch(key.range());
+        }
+        is_right
+    }
+
+    async fn put(&self, store: &dyn ChunkStore, key: &ChunkKey, chunk: Bytes) {
+        let kept = self.unless_stalled(store.put(key, chunk)).await.and_then(|kept| kept);
+        if let Err(error) = kept {
+            self.meter.store_failure(&error);
+        }
+    }
+
+    /// `work` of a store, unless it hangs: a disk that does not answer must not keep readers from the
+    /// origin.
+    async fn unless_stalled<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        let (runtime, patience) = (self.cache.runtime(), self.cache.downloads.stall_timeout);
+        let Some(until) = runtime.now().checked_add(patience) else { return Ok(work.await) };
+        match select(pin!(work), runtime.sleep_until(until)).await {
+            Either::Left((result, _)) => Ok(result),
+            Either::Right(_) => Err(Error::new(ErrorKind::Storage, "a store does not answer")),
+        }
+    }
+}
+
 impl Errands {
     pub(crate) fn new(terms: Terms) -> Self {
         Self { terms, landings: Vec::new() }
@@ -67,16 +122,16 @@ impl Errands {
         if key.range().end.saturating_sub(first) > self.terms.cache.shape.max_len {
             self.send();
         }
-        let Terms { cache, counters, urgency, deadline, .. } = &self.terms;
+        let Terms { cache, meter, urgency, deadline, .. } = &self.terms;
         let is_demand = urgency.get() == Priority::OnDemand;
         if let Some(chunk) = cache.warm(key) {
-            counters.hits_warm.add(u64::from(is_demand));
+            meter.counts.hits_warm.add(u64::from(is_demand));
             return Wanted::Here(chunk);
         }
         match cache.flights.join(key, urgency, *deadline, || cache.warm(key)) {
             Joined::Here(chunk) => Wanted::Here(chunk),
             Joined::Under(flight) => {
-                counters.joined.add(u64::from(is_demand));
+                meter.counts.joined.add(u64::from(is_demand));
                 Wanted::Coming(flight)
             }
             Joined::New(flight, landing) => {
@@ -118,44 +173,43 @@ impl Errand {
 
     /// Lands the chunk if a store has it; gives the landing back otherwise.
     async fn look_up(&self, landing: Landing) -> Option<Landing> {
-        let Terms { cache, counters, .. } = &self.terms;
-        for (level, store) in cache.stores.iter().enumerate() {
-            let found = self.unless_stalled(store.get(&landing.key)).await.unwrap_or_else(|error| {
-                self.count_failure(Err(error));
-                None
-            });
-            if let Some(chunk) = found.filter(|chunk| landing.key.check_len(chunk).is_ok()) {
-                counters.hits_store.add(1);
-                for faster in cache.stores.iter().take(level) {
-                    self.put(&**faster, &landing.key, chunk.clone()).await;
-                }
-                landing.land(Ok(chunk));
-                return None;
-            }
-        }
-        Some(landing)
+        let Some(chunk) = self.terms.stored(&landing.key).await else { return Some(landing) };
+        landing.land(Ok(chunk));
+        None
     }
 
     /// Fetches chunks that are close together with one download.
     async fn request(&self, landings: Vec<Landing>) {
         let (Some(first), Some(last)) = (landings.first(), landings.last()) else { return };
-        let (blob, range) = (first.key.blob.clone(), first.key.offset..last.key.range().end);
-        let mut assembly = Assembly { at: range.start, landings: landings.into(), partial: Vec::new() };
+        let len = last.key.range().end.saturating_sub(first.key.offset);
+        let turn = self.turn(len).await;
         let mut arrived = Vec::new();
-        let turn = self.turn(range.end.saturating_sub(range.start)).await;
-        let ended = match &turn {
-            Ok(_) => self.download(range.clone(), &mut assembly, &mut arrived).await,
-            Err(error) => error.clone(),
-        };
-        // Nothing is left of a download that brought all.
-        for landing in assembly.landings {
-            landing.land(Err(ended.clone().at(&blob, range.clone())));
+        match &turn {
+            Ok(_) => {
+                let wrong = self.download(landings, &mut arrived).await;
+                for landing in wrong {
+                    self.repair(landing, &mut arrived).await;
+                }
+            }
+            Err(error) => give_up(landings, error),
         }
         for store in self.terms.cache.stores.iter().skip(1) {
             for (key, chunk) in &arrived {
-                self.put(&**store, key, chunk.clone()).await;
+                self.terms.put(&**store, key, chunk.clone()).await;
             }
         }
+    }
+
+    /// Fetches a chunk again whose bytes were wrong, a bounded number of times.
+    async fn repair(&self, landing: Landing, arrived: &mut Vec<(ChunkKey, Bytes)>) {
+        let mut wrong = vec![landing];
+        for _ in 0..REPAIRS {
+            wrong = self.download(wrong, arrived).await;
+            if wrong.is_empty() {
+                return;
+            }
+        }
+        give_up(wrong, &Error::new(ErrorKind::Corrupt, "the bytes do not match their digest"));
     }
 
     /// Waits until the bytes fit what may be in flight.
@@ -163,7 +217,7 @@ impl Errand {
         let Terms { cache, urgency, deadline, .. } = &self.terms;
         let entry = cache.in_flight.enter(bytes, urgency);
         let Some(deadline) = deadline else { return entry.await };
-        match select(std::pin::pin!(entry), cache.runtime().sleep_until(*deadline)).await {
+        match select(pin!(entry), cache.runtime().sleep_until(*deadline)).await {
             Either::Left((permit, _)) => permit,
             Either::Right(_) => Err(Error::new(
                 ErrorKind::DeadlineExceeded,
@@ -172,54 +226,46 @@ impl Errand {
         }
     }
 
-    /// Downloads `range` and lands its chunks as they become complete; gives the reason of its end.
-    async fn download(
-        &self,
-        range: std::ops::Range<u64>,
-        assembly: &mut Assembly,
-        arrived: &mut Vec<(ChunkKey, Bytes)>,
-    ) -> Error {
-        let Terms { cache, source, counters, urgency, deadline } = &self.terms;
+    /// Brings chunks and lands them as they become complete. Gives back those whose bytes were wrong.
+    async fn download(&self, landings: Vec<Landing>, arrived: &mut Vec<(ChunkKey, Bytes)>) -> Vec<Landing> {
+        let mut wrong = Vec::new();
+        let (Some(first), Some(last)) = (landings.first(), landings.last()) else { return wrong };
+        let range = first.key.offset..last.key.range().end;
+        let Terms { cache, source, meter, urgency, deadline, .. } = &self.terms;
         let deadline = deadline.unwrap_or_else(|| cache.default_deadline());
-        let mut download = cache.downloads.start(&**source, counters, range, urgency, deadline);
-        loop {
+        let mut download = cache.downloads.start(&**source, meter, range.clone(), urgency, deadline);
+        let mut assembly = Assembly { at: range.start, landings: landings.into(), partial: Vec::new() };
+        let ended = loop {
             let mut piece = match download.next().await {
                 Ok(Some(piece)) => piece,
                 Ok(None) => {
-                    return Error::new(ErrorKind::Connection, "the download ended before its last chunk");
+                    break Error::new(ErrorKind::Connection, "the download ended before its last chunk");
                 }
-                Err(error) => return error,
+                Err(error) => break error,
             };
-            while let Some((landing, chunk)) = assembly.fill(&mut piece, counters) {
+            while let Some((landing, chunk)) = assembly.fill(&mut piece, meter) {
+                if !self.terms.is_right(&landing.key, &chunk) {
+                    wrong.push(landing);
+                    continue;
+                }
                 if let Some(fastest) = cache.stores.first() {
-                    self.put(&**fastest, &landing.key, chunk.clone()).await;
+                    self.terms.put(&**fastest, &landing.key, chunk.clone()).await;
                 }
                 arrived.push((landing.key.clone(), chunk.clone()));
                 landing.land(Ok(chunk));
             }
-        }
+        };
+        // Nothing is left of a download that brought all.
+        give_up(assembly.landings, &ended);
+        wrong
     }
+}
 
-    async fn put(&self, store: &dyn ChunkStore, key: &ChunkKey, chunk: Bytes) {
-        let result = self.unless_stalled(store.put(key, chunk)).await.and_then(|kept| kept);
-        self.count_failure(result);
-    }
-
-    fn count_failure(&self, result: Result<()>) {
-        if result.is_err() {
-            self.terms.counters.store_failures.add(1);
-        }
-    }
-
-    /// `work` of a store, unless it hangs: a disk that does not answer must not keep readers from the
-    /// origin.
-    async fn unless_stalled<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let (runtime, patience) = (self.terms.cache.runtime(), self.terms.cache.downloads.stall_timeout);
-        let Some(until) = runtime.now().checked_add(patience) else { return Ok(work.await) };
-        match select(std::pin::pin!(work), runtime.sleep_until(until)).await {
-            Either::Left((result, _)) => Ok(result),
-            Either::Right(_) => Err(Error::new(ErrorKind::Storage, "a store does not answer")),
-        }
+/// Tells the readers of chunks that will not come.
+fn give_up(landings: impl IntoIterator<Item = Landing>, error: &Error) {
+    for landing in landings {
+        let error = error.clone().at(&landing.key.blob, landing.key.range());
+        landing.land(Err(error));
     }
 }
 
@@ -236,11 +282,11 @@ struct Assembly {
 impl Assembly {
     /// Takes bytes off the front of `piece`; gives the next chunk once it is complete. Bytes between two
     /// chunks are counted and let go: somebody else brings them, or they are here.
-    fn fill(&mut self, piece: &mut Bytes, counters: &Counters) -> Option<(Landing, Bytes)> {
+    fn fill(&mut self, piece: &mut Bytes, meter: &Meter) -> Option<(Landing, Bytes)> {
         let key = &self.landings.front()?.key;
         let len = key.len as usize;
         let gap = self.take(piece, key.offset.saturating_sub(self.at));
-        counters.bytes_in_gaps.add(gap.len() as u64);
+        meter.counts.bytes_in_gaps.add(gap.len() as u64);
         let wanted = len.saturating_sub(self.partial.len());
         self.partial.reserve_exact(wanted);
         let part = self.take(piece, wanted as u64);
@@ -261,3 +307,5 @@ impl Assembly {
 
 /// Store look-ups at a time: enough to hide the hand-over to another thread.
 const LOOKUPS: usize = 8;
+/// How often a chunk is fetched again whose bytes were wrong: a bit that flipped on the way does so once.
+const REPAIRS: usize = 2;

@@ -55,6 +55,8 @@ pub enum ErrorKind {
     DeadlineExceeded,
     /// The origin broke the rules of the protocol, so that its bytes cannot be told from wrong ones.
     Protocol,
+    /// Bytes that do not match their digest, also after they were fetched again.
+    Corrupt,
     /// The origin serves no ranges and the wanted one lies too far from the start.
     RangesUnsupported,
     /// The origin's blob has another size than the one stated when it was opened.
@@ -179,7 +181,7 @@ impl From<Error> for io::Error {
             ErrorKind::NotFound => io::ErrorKind::NotFound,
             ErrorKind::Denied | ErrorKind::Refused => io::ErrorKind::PermissionDenied,
             ErrorKind::Stalled | ErrorKind::DeadlineExceeded => io::ErrorKind::TimedOut,
-            ErrorKind::Protocol | ErrorKind::SizeMismatch => io::ErrorKind::InvalidData,
+            ErrorKind::Protocol | ErrorKind::SizeMismatch | ErrorKind::Corrupt => io::ErrorKind::InvalidData,
             ErrorKind::RangesUnsupported => io::ErrorKind::Unsupported,
             ErrorKind::RateLimited
             | ErrorKind::Unavailable

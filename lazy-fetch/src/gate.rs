@@ -12,9 +12,11 @@
 //!
 //! One part in four is kept for demand: a reader never waits for a prefetch to end.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use futures::channel::oneshot;
+use futures::future::{Either, select};
 
 use crate::source::{Priority, Urgency};
 use crate::sync::lock;
@@ -59,10 +61,19 @@ impl Gate {
     ///
     /// None while the gate lives.
     pub(crate) async fn enter(self: &Arc<Self>, weight: u64, urgency: &Urgency) -> Result<Permit> {
-        let (sender, receiver) = oneshot::channel();
+        let (sender, mut receiver) = oneshot::channel();
+        let mut priority = urgency.get();
         lock(&self.state).waiting.push(Waiting { weight, urgency: urgency.clone(), sender });
-        self.admit();
-        receiver.await.map_err(|_| Error::new(ErrorKind::Closed, "the budget is gone"))
+        loop {
+            self.admit();
+            match select(&mut receiver, pin!(urgency.above(priority))).await {
+                Either::Left((permit, _)) => {
+                    return permit.map_err(|_| Error::new(ErrorKind::Closed, "the budget is gone"));
+                }
+                // There may be room now that was kept for demand.
+                Either::Right(_) => priority = urgency.get(),
+            }
+        }
     }
 
     /// What is taken of the budget now.
@@ -169,6 +180,17 @@ mod tests {
             drop(permit);
         }
         assert_eq!(order, [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_prefetch_that_becomes_demand_may_use_the_part_that_is_kept_for_it() {
+        let gate = Gate::new(4);
+        let _held: Vec<_> = (0..3).map(|_| try_enter(&gate, 1, Priority::Prefetch).unwrap()).collect();
+        let urgency = urgency(Priority::Prefetch);
+        let mut waiting = Box::pin(gate.enter(1, &urgency));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        urgency.raise(Priority::OnDemand);
+        assert!(waiting.as_mut().now_or_never().is_some());
     }
 
     #[test]

@@ -23,12 +23,16 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+mod ask;
 mod blob;
 mod blob_id;
+mod blob_options;
 pub mod blocking;
 mod cache;
+mod complete;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod digest;
 mod download;
 mod errand;
 mod error;
@@ -36,8 +40,11 @@ mod flight;
 #[cfg(feature = "overlaybd-format")]
 mod format;
 mod gate;
+mod hedge;
+mod histogram;
 #[cfg(feature = "http")]
 mod http;
+mod observer;
 mod plan;
 mod prefetch;
 mod retry;
@@ -46,13 +53,21 @@ mod source;
 mod stats;
 mod store;
 mod sync;
+mod verify;
 
 pub use blob::Blob;
 pub use blob_id::BlobId;
+pub use blob_options::BlobOptions;
 pub use cache::{Cache, CacheBuilder, CacheOptions, Usage};
+pub use complete::CompleteOptions;
+pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
+pub use histogram::Histogram;
 #[cfg(feature = "http")]
 pub use http::{Endpoint, HttpClient, HttpOptions, HttpSource, Locate, Location};
+#[cfg(feature = "tracing")]
+pub use observer::TracingObserver;
+pub use observer::{Event, Observer};
 pub use prefetch::{NoPrefetch, PrefetchPolicy, Readahead};
 pub use retry::RetryOptions;
 pub use runtime::Runtime;
@@ -63,6 +78,7 @@ pub use source::{
 };
 pub use stats::Stats;
 pub use store::{ChunkKey, ChunkStore, DiskOptions, DiskStore, MemoryStore};
+pub use verify::{PieceDigests, Verifier};
 
 /// Compiles the example of the README.
 #[cfg(all(doctest, feature = "http"))]

@@ -9,8 +9,8 @@ use std::time::Duration;
 use blob_under_test::{CHUNK, content, options, read_and_compare};
 use lazy_fetch::conformance::{Fault, FaultySource, VirtualTime, blob_source};
 use lazy_fetch::{
-    Blob, BlobId, BlobSource, Cache, Error, ErrorKind, Fallback, FetchRequest, MemorySource, NoPrefetch,
-    Runtime,
+    Blob, BlobId, BlobOptions, BlobSource, Cache, Error, ErrorKind, Fallback, FetchRequest, MemorySource,
+    NoPrefetch, Runtime,
 };
 
 const LEN: usize = 64 * CHUNK as usize;
@@ -34,7 +34,9 @@ fn world() -> World {
     let fallback = Arc::new(Fallback::new(runtime.clone(), mirror.clone()).or(origin.clone()));
     let cache = Cache::builder(runtime).options(options()).build().unwrap();
     let id = BlobId::new("b").unwrap();
-    let blob = cache.open_with(id, LEN as u64, fallback.clone(), Box::new(NoPrefetch));
+    let blob = cache
+        .open_with(id, LEN as u64, fallback.clone(), BlobOptions::default().with_prefetch(NoPrefetch))
+        .unwrap();
     World { time, mirror, origin, fallback, blob }
 }
 

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use blob_under_test::{blob, options, read_and_compare};
 use bytes::Bytes;
-use lazy_fetch::{Cache, ChunkKey, ChunkStore, Error, ErrorKind, MemoryStore, NoPrefetch, Result};
+use lazy_fetch::{
+    BlobOptions, Cache, ChunkKey, ChunkStore, Error, ErrorKind, MemoryStore, NoPrefetch, Result,
+};
 
 /// Answers every question with bytes of the wrong length, in memory or not, and keeps nothing.
 #[derive(Debug)]
@@ -44,7 +46,14 @@ fn a_chunk_of_the_wrong_length_is_a_miss() {
             .build()
             .unwrap();
         let source = world.source.clone();
-        let blob = cache.open_with(blob_under_test::id(), 10_000, source, Box::new(NoPrefetch));
+        let blob = cache
+            .open_with(
+                blob_under_test::id(),
+                10_000,
+                source,
+                BlobOptions::default().with_prefetch(NoPrefetch),
+            )
+            .unwrap();
         world.time.block_on(read_and_compare(&blob, &world.content, 0, 10_000)).unwrap();
         world.time.run_until_idle();
         assert_eq!((world.source.ranges().len(), blob.stats().store_failures), (1, 3));

@@ -9,7 +9,7 @@ use std::time::Duration;
 use blob_under_test::{UnderTest, blob, build, options, read_and_compare};
 use lazy_fetch::conformance::Fault;
 use lazy_fetch::{
-    Blob, BlobId, Cache, CacheOptions, ErrorKind, MemorySource, MemoryStore, Priority, Readahead, Runtime,
+    Blob, BlobId, BlobOptions, Cache, CacheOptions, ErrorKind, MemorySource, MemoryStore, Priority, Runtime,
 };
 
 const KIB: usize = 1024;
@@ -127,7 +127,7 @@ fn a_sequential_reader_seldom_waits_for_a_request() {
 fn with_readahead() -> (UnderTest, Blob) {
     let world = build(4 << 20, options(), |s| s.with_piece(64 << 10));
     let (id, source) = (blob_under_test::id(), world.source.clone());
-    let blob = world.cache.open_with(id, 4 << 20, source, Box::new(Readahead::default()));
+    let blob = world.cache.open_with(id, 4 << 20, source, BlobOptions::default()).unwrap();
     (world, blob)
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use blob_under_test::{CHUNK, UnderTest, blob, read_and_compare};
 use futures::future::{AbortHandle, abortable, join_all};
 use lazy_fetch::conformance::Fault;
-use lazy_fetch::{Error, ErrorKind, Priority, Readahead, Runtime};
+use lazy_fetch::{BlobOptions, Error, ErrorKind, Priority, Readahead, Runtime};
 
 /// 64 readers of one chunk; those for whom `stays` is false leave while it is on its way.
 fn readers(world: &UnderTest, stays: impl Fn(usize) -> bool) -> Vec<bool> {
@@ -90,12 +90,15 @@ fn a_reader_with_more_time_outlives_the_flight_it_joined() {
 #[test]
 fn demand_does_not_inherit_the_failure_of_a_prefetch() {
     let world = blob(1 << 20, []);
-    let blob = world.cache.open_with(
-        blob_under_test::id(),
-        1 << 20,
-        world.source.clone(),
-        Box::new(Readahead::new(128 << 10)),
-    );
+    let blob = world
+        .cache
+        .open_with(
+            blob_under_test::id(),
+            1 << 20,
+            world.source.clone(),
+            BlobOptions::default().with_prefetch(Readahead::new(128 << 10)),
+        )
+        .unwrap();
     world.time.block_on(async {
         read_and_compare(&blob, &world.content, 0, 4096).await.unwrap();
         read_and_compare(&blob, &world.content, 4096, 4096).await.unwrap();

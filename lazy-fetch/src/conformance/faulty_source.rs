@@ -20,12 +20,16 @@ pub enum Fault {
     Refuse(Error),
     /// The fetch never answers.
     Hang,
+    /// The fetch answers so much later.
+    Slow(Duration),
     /// The stream breaks after so many bytes.
     CutAfter(u64),
     /// The stream ends after so many bytes without an error: what a source must not do.
     EndAfter(u64),
     /// Nothing more comes after so many bytes.
     StallAfter(u64),
+    /// One bit of the byte at this position of the blob is wrong.
+    Flip(u64),
     /// The last piece is longer than it may be: what a source must not do.
     Overrun,
     /// The task that fetches panics: what a source must not do.
@@ -110,17 +114,23 @@ impl BlobSource for FaultySource {
         Self::pause(Arc::clone(&self.runtime), self.latency).await;
         match &fault {
             Some(Fault::Refuse(error)) => return Err(error.clone()),
+            Some(Fault::Slow(delay)) => Self::pause(Arc::clone(&self.runtime), *delay).await,
             Some(Fault::Hang) => future::pending().await,
             Some(Fault::Panic) => panic!("a fault that was asked for"),
             _ => {}
         }
-        let mut whole = Vec::new();
+        let (mut whole, start) = (Vec::new(), request.range.start);
         let mut stream = self.inner.fetch(request).await?;
         while let Some(piece) = stream.next().await {
             whole.extend_from_slice(&piece?);
         }
         if let Some(Fault::Overrun) = fault {
             whole.extend_from_slice(b"more than was asked for");
+        }
+        if let Some(Fault::Flip(at)) = fault
+            && let Some(byte) = at.checked_sub(start).and_then(|at| whole.get_mut(usize::try_from(at).ok()?))
+        {
+            *byte ^= 1;
         }
         let mut whole = Bytes::from(whole);
         if let Some(Fault::CutAfter(n) | Fault::EndAfter(n) | Fault::StallAfter(n)) = &fault {

@@ -1,7 +1,11 @@
 //! How urgent a fetch is, and that this may change on the way.
 
-use std::sync::Arc;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
+
+use crate::sync::lock;
 
 /// How urgent a fetch is. Later variants are more urgent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,17 +21,24 @@ pub enum Priority {
 /// The priority of a fetch that is under way. It rises when a reader comes to wait for what was fetched
 /// ahead, and never sinks. Clones are the same urgency.
 #[derive(Debug, Clone)]
-pub struct Urgency(Arc<AtomicU8>);
+pub struct Urgency(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    priority: AtomicU8,
+    /// Who wants to know when it rises.
+    wakers: Mutex<Vec<Waker>>,
+}
 
 impl Urgency {
     /// An urgency that starts as `priority`.
     pub fn new(priority: Priority) -> Self {
-        Self(Arc::new(AtomicU8::new(priority as u8)))
+        Self(Arc::new(Shared { priority: AtomicU8::new(priority as u8), wakers: Mutex::default() }))
     }
 
     /// The priority now.
     pub fn get(&self) -> Priority {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.priority.load(Ordering::SeqCst) {
             0 => Priority::Background,
             1 => Priority::Prefetch,
             _ => Priority::OnDemand,
@@ -36,7 +47,24 @@ impl Urgency {
 
     /// Raises it to `priority`, if that is more urgent.
     pub fn raise(&self, priority: Priority) {
-        self.0.fetch_max(priority as u8, Ordering::Relaxed);
+        if self.0.priority.fetch_max(priority as u8, Ordering::SeqCst) < priority as u8 {
+            let wakers = std::mem::take(&mut *lock(&self.0.wakers));
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// Completes when it is above `priority`: what waits in a queue looks again at its place then.
+    pub async fn above(&self, priority: Priority) {
+        poll_fn(|cx| {
+            let mut wakers = lock(&self.0.wakers);
+            if self.get() > priority {
+                return Poll::Ready(());
+            }
+            wakers.retain(|waker| !waker.will_wake(cx.waker()));
+            wakers.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 }
 

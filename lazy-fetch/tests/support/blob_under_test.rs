@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lazy_fetch::conformance::{Fault, FaultySource, VirtualTime};
-use lazy_fetch::{Blob, BlobId, Cache, CacheOptions, ChunkStore, MemorySource, MemoryStore, NoPrefetch};
+use lazy_fetch::{
+    Blob, BlobId, BlobOptions, Cache, CacheOptions, ChunkStore, MemorySource, MemoryStore, NoPrefetch,
+};
 
 pub(crate) const CHUNK: u32 = 4096;
 
@@ -62,7 +64,9 @@ pub(crate) fn build_over(
         builder = builder.store(store);
     }
     let cache = builder.build().unwrap();
-    let blob = cache.open_with(id(), len as u64, source.clone(), Box::new(NoPrefetch));
+    let blob = cache
+        .open_with(id(), len as u64, source.clone(), BlobOptions::default().with_prefetch(NoPrefetch))
+        .unwrap();
     UnderTest { time, source, cache, blob, content }
 }
 
