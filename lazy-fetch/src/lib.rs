@@ -77,7 +77,9 @@ pub use source::{
     BlobSource, ByteStream, Fallback, FetchRequest, FileSource, MemorySource, Priority, Urgency, check_bounds,
 };
 pub use stats::Stats;
-pub use store::{ChunkKey, ChunkStore, DiskOptions, DiskStore, MemoryStore};
+#[cfg(feature = "conformance")]
+pub use store::DiskOp;
+pub use store::{ChunkKey, ChunkStore, DiskOptions, DiskStore, MemoryStore, Scrubbed};
 pub use verify::{PieceDigests, Verifier};
 
 /// Compiles the example of the README.

@@ -9,7 +9,9 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-pub use self::disk::{DiskOptions, DiskStore};
+#[cfg(feature = "conformance")]
+pub use self::disk::DiskOp;
+pub use self::disk::{DiskOptions, DiskStore, Scrubbed};
 pub use self::memory::MemoryStore;
 use crate::{BlobId, Error, ErrorKind, Result};
 

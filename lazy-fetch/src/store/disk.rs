@@ -14,17 +14,20 @@
 //! data file, also while the blob is being read. Where the file system cannot punch holes the whole
 //! blob is forgotten instead.
 //!
-//! Several processes may use one directory. Each counts its own chunks against its own limit and finds
-//! what the others had written when it opened the directory; what one forgets is a miss to the rest.
+//! Several processes may use one directory. Each keeps to its share of the limit and finds what the others
+//! had written when it opened the directory; what one forgets is a miss to the rest.
 
 mod blob_files;
 mod ledger;
+mod op;
 mod record;
+mod users;
 
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -32,7 +35,10 @@ use bytes::Bytes;
 
 use self::blob_files::{BlobFiles, OpenFiles};
 use self::ledger::{Held, Ledger};
+pub use self::op::DiskOp;
+use self::op::Ops;
 use self::record::Record;
+use self::users::User;
 use super::{ChunkKey, ChunkStore};
 use crate::runtime::blocking;
 use crate::sync::lock;
@@ -42,7 +48,8 @@ use crate::{BlobId, Error, ErrorKind, Result, Runtime};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DiskOptions {
-    /// The most bytes that chunks may take on the disk.
+    /// The most bytes that chunks may take on the disk. Processes that use one directory share it evenly; one
+    /// that comes is noticed by the others within a hundred chunks.
     pub limit: u64,
 }
 
@@ -74,6 +81,10 @@ pub struct DiskStore {
 
 struct Shared {
     dir: PathBuf,
+    limit: u64,
+    user: User,
+    /// Chunks written since the users were counted.
+    written: AtomicU64,
     ledger: Mutex<Ledger>,
     files: OpenFiles,
 }
@@ -85,29 +96,92 @@ impl DiskStore {
     ///
     /// [`ErrorKind::Storage`], naming the directory, if it cannot be made, read or written.
     pub fn open(runtime: Arc<dyn Runtime>, dir: impl AsRef<Path>, options: DiskOptions) -> Result<Self> {
+        Self::open_asking(runtime, dir, options, Ops::default())
+    }
+
+    /// As [`open`](Self::open); `before` is asked before each change to the directory and may let it fail.
+    /// For tests.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    #[cfg(feature = "conformance")]
+    pub fn open_with_faults(
+        runtime: Arc<dyn Runtime>,
+        dir: impl AsRef<Path>,
+        options: DiskOptions,
+        before: impl Fn(DiskOp) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Result<Self> {
+        Self::open_asking(runtime, dir, options, Ops::asking(before))
+    }
+
+    fn open_asking(
+        runtime: Arc<dyn Runtime>,
+        dir: impl AsRef<Path>,
+        options: DiskOptions,
+        ops: Ops,
+    ) -> Result<Self> {
         let dir = dir.as_ref().join(LAYOUT);
         let named = |e| {
             Error::new(ErrorKind::Storage, format!("opening the cache directory {}", dir.display()))
                 .with_source(e)
         };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(named)?;
-        blob_files::check_writable(&dir).map_err(named)?;
+        let user = User::enter(&dir).map_err(named)?;
         let blobs = blob_files::list(&dir).map_err(named)?;
         let shared = Shared {
-            files: OpenFiles::new(dir.clone()),
+            files: OpenFiles::new(dir.clone(), ops),
             ledger: Mutex::new(Ledger::new(options.limit)),
+            limit: options.limit,
+            user,
+            written: AtomicU64::new(0),
             dir,
         };
+        shared.share_limit();
         for blob in blobs {
             shared.load(&blob);
         }
         Ok(Self { runtime, shared: Arc::new(shared) })
     }
 
+    /// Reads every chunk and forgets those that are damaged, so that no reader has to find them. One chunk at
+    /// a time, in no hurry; chunks that are put or used meanwhile are none of its business.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`] if the runtime shuts down.
+    pub async fn scrub(&self) -> Result<Scrubbed> {
+        let keys = lock(&self.shared.ledger).all();
+        let mut scrubbed = Scrubbed::default();
+        for key in keys {
+            let shared = Arc::clone(&self.shared);
+            let checked = blocking(&*self.runtime, move || {
+                let held = lock(&shared.ledger).peek(&key)?;
+                Some((u64::from(held.len), shared.read(&key, held).is_some()))
+            });
+            match checked.await? {
+                Some((bytes, true)) => scrubbed.bytes = scrubbed.bytes.saturating_add(bytes),
+                Some((_, false)) => scrubbed.damaged = scrubbed.damaged.saturating_add(1),
+                None => {}
+            }
+        }
+        Ok(scrubbed)
+    }
+
     /// Bytes that the chunks take on the disk, in whole pages.
     pub fn bytes(&self) -> u64 {
         lock(&self.shared.ledger).bytes()
     }
+}
+
+/// What [`DiskStore::scrub`] found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Scrubbed {
+    /// Bytes of chunks that are as they were put.
+    pub bytes: u64,
+    /// Chunks that were not, and are forgotten.
+    pub damaged: u64,
 }
 
 impl fmt::Debug for Shared {
@@ -166,6 +240,9 @@ impl Shared {
     }
 
     fn write(&self, key: &ChunkKey, chunk: &[u8]) -> std::io::Result<()> {
+        if self.written.fetch_add(1, Ordering::Relaxed).is_multiple_of(COUNT_USERS_EVERY) {
+            self.share_limit();
+        }
         let held = Held { len: key.len, crc: crc32fast::hash(chunk) };
         let Some(evicted) = lock(&self.ledger).reserve(&key.blob, key.offset, held) else {
             return Ok(());
@@ -195,6 +272,16 @@ impl Shared {
             self.free(&key.blob, key.offset, key.len);
         }
         kept
+    }
+
+    /// Keeps to an even share of the limit. What a directory that cannot be listed holds is not known to
+    /// others either.
+    fn share_limit(&self) {
+        let Ok(users) = self.user.count() else { return };
+        let evicted = lock(&self.ledger).set_limit(self.limit.checked_div(users).unwrap_or(self.limit));
+        for (blob, offset, held) in evicted {
+            self.free(&blob, offset, held.len);
+        }
     }
 
     /// Adds a record to the map, which is written anew once most of it is history.
@@ -256,3 +343,5 @@ impl Shared {
 const LAYOUT: &str = "chunks-v1";
 /// Records of the past that a map may hold beside those of the present: 20 KiB.
 const HISTORY: u64 = 1024;
+/// Listing the directory costs as much as writing a few chunks.
+const COUNT_USERS_EVERY: u64 = 100;

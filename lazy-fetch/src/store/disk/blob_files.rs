@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use lru::LruCache;
 
+use super::op::{DiskOp, Ops};
 use super::record::Record;
 use crate::BlobId;
 use crate::sync::lock;
@@ -17,6 +18,7 @@ use crate::sync::lock;
 /// The files of the blobs used last.
 pub(super) struct OpenFiles {
     dir: PathBuf,
+    ops: Ops,
     open: Mutex<LruCache<BlobId, Arc<BlobFiles>>>,
 }
 
@@ -25,11 +27,12 @@ pub(super) struct BlobFiles {
     data: File,
     /// Opened for appending: each record goes to the end in one write, whoever else writes.
     map: File,
+    ops: Ops,
 }
 
 impl OpenFiles {
-    pub(super) fn new(dir: PathBuf) -> Self {
-        Self { dir, open: Mutex::new(LruCache::new(MAX_OPEN)) }
+    pub(super) fn new(dir: PathBuf, ops: Ops) -> Self {
+        Self { dir, ops, open: Mutex::new(LruCache::new(MAX_OPEN)) }
     }
 
     /// The files of `blob`, which must exist.
@@ -46,8 +49,9 @@ impl OpenFiles {
     pub(super) fn delete(&self, blob: &BlobId) {
         lock(&self.open).pop(blob);
         // What cannot be unlinked is found, and tried again, when the directory is opened next.
-        let _ = fs::remove_file(self.path(blob, DATA));
-        let _ = fs::remove_file(self.path(blob, MAP));
+        for suffix in [DATA, MAP] {
+            let _ = self.ops.before(DiskOp::Remove).and_then(|()| fs::remove_file(self.path(blob, suffix)));
+        }
     }
 
     /// Replaces the map of `blob` by one of just `records`. A record that another thread or process adds
@@ -56,7 +60,9 @@ impl OpenFiles {
     pub(super) fn rewrite_map(&self, blob: &BlobId, records: &[Record]) -> io::Result<()> {
         let map: Vec<u8> = records.iter().flat_map(|record| record.encode(blob)).collect();
         let fresh = self.path(blob, FRESH_MAP);
+        self.ops.before(DiskOp::WriteMap)?;
         writable().write(true).create(true).truncate(true).open(&fresh)?.write_all(&map)?;
+        self.ops.before(DiskOp::ReplaceMap)?;
         fs::rename(&fresh, self.path(blob, MAP))?;
         // The open file is the old map: the next use opens the new one.
         lock(&self.open).pop(blob);
@@ -67,7 +73,11 @@ impl OpenFiles {
         if let Some(files) = lock(&self.open).get(blob) {
             return Ok(Arc::clone(files));
         }
+        if create {
+            self.ops.before(DiskOp::Create)?;
+        }
         let files = Arc::new(BlobFiles {
+            ops: self.ops.clone(),
             data: writable().read(true).write(true).create(create).open(self.path(blob, DATA))?,
             map: writable().read(true).append(true).create(create).open(self.path(blob, MAP))?,
         });
@@ -89,11 +99,13 @@ impl BlobFiles {
     }
 
     pub(super) fn write(&self, offset: u64, chunk: &[u8]) -> io::Result<()> {
+        self.ops.before(DiskOp::WriteData)?;
         self.data.write_all_at(chunk, offset)
     }
 
     /// Adds a record; gives the number of records in the map then.
     pub(super) fn append(&self, blob: &BlobId, record: Record) -> io::Result<u64> {
+        self.ops.before(DiskOp::AppendRecord)?;
         (&self.map).write_all(&record.encode(blob))?;
         Ok(self.map.metadata()?.len() / Record::LEN as u64)
     }
@@ -107,6 +119,7 @@ impl BlobFiles {
         }
         let torn = len % Record::LEN as u64;
         if torn > 0 {
+            self.ops.before(DiskOp::CutMap)?;
             self.map.set_len(len.saturating_sub(torn))?;
         }
         let mut log = Vec::new();
@@ -126,6 +139,7 @@ impl BlobFiles {
         if len == 0 {
             return Ok(());
         }
+        self.ops.before(DiskOp::Punch)?;
         Ok(fallocate(&self.data, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len)?)
     }
 
@@ -156,13 +170,6 @@ impl BlobFiles {
     }
 }
 
-/// Fails unless files can be made in `dir`.
-pub(super) fn check_writable(dir: &Path) -> io::Result<()> {
-    let probe = dir.join(format!("{PROBE}{}", std::process::id()));
-    writable().write(true).create(true).truncate(true).open(&probe)?;
-    fs::remove_file(&probe)
-}
-
 /// The blobs in `dir`, the longest unchanged first. Files of other names are left alone.
 pub(super) fn list(dir: &Path) -> io::Result<Vec<BlobId>> {
     let mut blobs = Vec::new();
@@ -185,7 +192,7 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<BlobId>> {
 }
 
 /// Chunks are for the user that fetched them.
-fn writable() -> OpenOptions {
+pub(super) fn writable() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.mode(0o600);
     options
@@ -194,7 +201,6 @@ fn writable() -> OpenOptions {
 const DATA: &str = ".data";
 const MAP: &str = ".map";
 const FRESH_MAP: &str = ".fresh";
-const PROBE: &str = ".probe-";
 /// Two descriptors each: a quarter of the usual limit of 1,024.
 const MAX_OPEN: NonZeroUsize = NonZeroUsize::new(128).unwrap();
 /// 3.3 million chunks; a longer map is not ours.

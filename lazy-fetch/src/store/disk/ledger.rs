@@ -55,14 +55,41 @@ impl Ledger {
         if let Some(before) = self.remove(blob, offset) {
             evicted.push((blob.clone(), offset, before));
         }
-        while self.bytes.saturating_add(weight(held)) > self.limit
+        self.shrink_to(self.limit.saturating_sub(weight(held)), &mut evicted);
+        self.bytes = self.bytes.saturating_add(weight(held));
+        Some(evicted)
+    }
+
+    /// Changes the limit; gives what had to be forgotten for it.
+    pub(super) fn set_limit(&mut self, limit: u64) -> Vec<(BlobId, u64, Held)> {
+        let mut evicted = Vec::new();
+        self.limit = limit;
+        self.shrink_to(limit, &mut evicted);
+        evicted
+    }
+
+    fn shrink_to(&mut self, bytes: u64, evicted: &mut Vec<(BlobId, u64, Held)>) {
+        while self.bytes > bytes
             && let Some(((blob, offset), held)) = self.chunks.pop_lru()
         {
             self.forget(&blob, held);
             evicted.push((blob, offset, held));
         }
-        self.bytes = self.bytes.saturating_add(weight(held));
-        Some(evicted)
+    }
+
+    /// Every chunk, the least recently used first.
+    pub(super) fn all(&self) -> Vec<ChunkKey> {
+        let key = |(blob, offset): &(BlobId, u64), held: &Held| ChunkKey {
+            blob: blob.clone(),
+            offset: *offset,
+            len: held.len,
+        };
+        self.chunks.iter().rev().map(|(name, held)| key(name, held)).collect()
+    }
+
+    /// What is known of a chunk, without using it.
+    pub(super) fn peek(&self, key: &ChunkKey) -> Option<Held> {
+        self.chunks.peek(&(key.blob.clone(), key.offset)).copied()
     }
 
     /// Takes in a chunk that space is reserved for and whose bytes are written.
