@@ -51,7 +51,7 @@ pub struct CacheOptions {
     /// The largest request in bytes. Longer reads use several at once.
     pub max_request_len: u64,
     /// Bytes between two missing chunks that are fetched along to save a request. All gaps of a request
-    /// are at most an eighth of what is wanted of it.
+    /// are at most a sixteenth of what is wanted of it.
     ///
     /// The default of 128 KiB is 10 ms of a 100 Mbit/s link, half of a usual round trip.
     pub max_gap: u64,

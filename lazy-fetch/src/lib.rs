@@ -47,6 +47,7 @@ mod http;
 mod observer;
 mod plan;
 mod prefetch;
+mod profile;
 mod retry;
 mod runtime;
 mod source;
@@ -69,12 +70,14 @@ pub use http::{Endpoint, HttpClient, HttpOptions, HttpSource, Locate, Location};
 pub use observer::TracingObserver;
 pub use observer::{Event, Observer};
 pub use prefetch::{NoPrefetch, PrefetchPolicy, Readahead};
+pub use profile::{Profile, Recorder, Recording};
 pub use retry::RetryOptions;
 pub use runtime::Runtime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
 pub use source::{
-    BlobSource, ByteStream, Fallback, FetchRequest, FileSource, MemorySource, Priority, Urgency, check_bounds,
+    BlobSource, ByteStream, Fallback, FetchRequest, FileSource, Latency, MemorySource, Priority, Throttle,
+    Urgency, check_bounds,
 };
 pub use stats::Stats;
 #[cfg(feature = "conformance")]

@@ -99,7 +99,7 @@ pub(crate) fn waves(
 }
 
 /// One part in so many of what a request brings may be gaps.
-const GAP_SHARE: u64 = 8;
+const GAP_SHARE: u64 = 16;
 /// Requests of the largest size that are sorted together: what a link of 1 Gbit/s brings in 130 ms.
 const WAVE: u64 = 4;
 
@@ -130,9 +130,9 @@ mod tests {
     #[test]
     fn small_gaps_are_fetched_along_while_they_are_a_small_part() {
         let shape = Shape { max_len: 1000, max_gap: 10 };
-        // A gap of one after seven and before one: an eighth of eight.
-        assert_eq!(requests(&tens((0..7).chain([8])), shape), vec![0..90; 1]);
-        assert_eq!(requests(&tens((0..6).chain([7])), shape), [0..60, 70..80]);
+        // A gap of one after fifteen and before one: a sixteenth of sixteen.
+        assert_eq!(requests(&tens((0..15).chain([16])), shape), vec![0..170; 1]);
+        assert_eq!(requests(&tens((0..14).chain([15])), shape), [0..140, 150..160]);
         // A gap of two is too wide, however much is wanted.
         assert_eq!(requests(&tens((0..50).chain([52])), shape), [0..500, 520..530]);
     }

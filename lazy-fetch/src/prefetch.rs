@@ -16,7 +16,7 @@ pub use self::readahead::Readahead;
 /// # Contract
 ///
 /// * Called once for each read that succeeded, in the order in which they ended, under a lock: it must be
-///   quick and, while it has nothing to name, must not allocate.
+///   quick and, where warm reads shall not allocate, must not allocate while it has nothing to name.
 /// * Ranges may reach beyond the end of the blob, may overlap and may hold what is cached: the cache cuts
 ///   them. Ranges that are named together may share a request.
 pub trait PrefetchPolicy: Send + fmt::Debug {

@@ -2,7 +2,9 @@
 
 mod fallback;
 mod file;
+mod latency;
 mod memory;
+mod throttle;
 mod urgency;
 
 use std::fmt;
@@ -16,7 +18,9 @@ use futures::Stream;
 
 pub use self::fallback::Fallback;
 pub use self::file::FileSource;
+pub use self::latency::Latency;
 pub use self::memory::MemorySource;
+pub use self::throttle::Throttle;
 pub use self::urgency::{Priority, Urgency};
 use crate::{Error, ErrorKind, Result};
 
