@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use crate::prefetch::PrefetchPolicy;
 use crate::source::{BlobSource, Priority, Urgency, check_bounds};
 use crate::stats::{Meter, Stats};
 use crate::store::ChunkKey;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::verify::Verifier;
 use crate::{BlobId, Error, ErrorKind, Result};
 

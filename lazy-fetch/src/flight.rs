@@ -18,7 +18,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ use futures::future::Shared;
 
 use crate::source::{Priority, Urgency};
 use crate::store::ChunkKey;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
 
 /// The chunks that are being fetched.

@@ -13,13 +13,13 @@
 //! One part in four is kept for demand: a reader never waits for a prefetch to end.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use futures::channel::oneshot;
 use futures::future::{Either, select};
 
 use crate::source::{Priority, Urgency};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
 
 /// A budget and those who wait for their part of it.

@@ -44,6 +44,8 @@ mod hedge;
 mod histogram;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(all(test, shuttle))]
+mod models;
 mod observer;
 mod plan;
 mod prefetch;
@@ -89,3 +91,8 @@ pub use verify::{PieceDigests, Verifier};
 #[cfg(all(doctest, feature = "http"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// Compiles the examples for embedders.
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../docs/embedding.md")]
+struct Embedding;

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::prefetch::PrefetchPolicy;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
 
 /// Ranges of one blob in the order in which they were first read. [`Blob::prefetch`](crate::Blob::prefetch)

@@ -11,6 +11,8 @@ use bytes::Bytes;
 
 #[cfg(feature = "conformance")]
 pub use self::disk::DiskOp;
+#[cfg(all(test, shuttle))]
+pub(crate) use self::disk::ledger as disk_ledger;
 pub use self::disk::{DiskOptions, DiskStore, Scrubbed};
 pub use self::memory::MemoryStore;
 use crate::{BlobId, Error, ErrorKind, Result};

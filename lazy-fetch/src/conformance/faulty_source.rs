@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, future, stream};
 
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{BlobSource, ByteStream, Error, ErrorKind, FetchRequest, Result, Runtime, Urgency};
 
 /// What happens to one fetch.

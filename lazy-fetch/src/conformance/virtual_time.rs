@@ -7,14 +7,14 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 
 use crate::Runtime;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// A deterministic [`Runtime`] on virtual time. Clones share tasks and clock.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@
 //! asks it before that.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Url;
@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::gate::{Gate, Permit};
 use crate::source::Urgency;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
 
 /// The hosts that a client has talked to.

@@ -6,7 +6,7 @@
 //! asks the registry once.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures::FutureExt;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::endpoint::presentable;
 use crate::source::Urgency;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// The way to one blob.
 #[derive(Default)]

@@ -10,7 +10,7 @@
 //! one request tries it. What breaks in the middle of a body counts as a failure, too, and is resumed by
 //! the cache, which asks here again.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use futures::StreamExt;
 use futures::future::{Either, select};
 
 use super::{BlobSource, ByteStream, FetchRequest};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result, Runtime};
 
 /// The same blob at several [`BlobSource`]s, the preferred one first.

@@ -1,13 +1,13 @@
 //! A source that keeps a rate.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream};
 
 use super::{BlobSource, ByteStream, FetchRequest};
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{Result, Runtime};
 
 /// A [`BlobSource`] whose streams together give at most so many bytes per second: a share of a link that

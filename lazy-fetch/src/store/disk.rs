@@ -18,7 +18,7 @@
 //! had written when it opened the directory; what one forgets is a miss to the rest.
 
 mod blob_files;
-mod ledger;
+pub(crate) mod ledger;
 mod op;
 mod record;
 mod users;
@@ -27,8 +27,8 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,7 +41,7 @@ use self::record::Record;
 use self::users::User;
 use super::{ChunkKey, ChunkStore};
 use crate::runtime::blocking;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 use crate::{BlobId, Error, ErrorKind, Result, Runtime};
 
 /// Limits of a [`DiskStore`].

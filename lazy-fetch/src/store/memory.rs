@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use lru::LruCache;
 
 use super::{ChunkKey, ChunkStore};
 use crate::Result;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// Chunks in memory, the least recently used ones forgotten first.
 ///

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use lru::LruCache;
@@ -13,7 +13,7 @@ use lru::LruCache;
 use super::op::{DiskOp, Ops};
 use super::record::Record;
 use crate::BlobId;
-use crate::sync::lock;
+use crate::sync::{Mutex, lock};
 
 /// The files of the blobs used last.
 pub(super) struct OpenFiles {

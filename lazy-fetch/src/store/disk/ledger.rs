@@ -11,7 +11,7 @@ use crate::store::ChunkKey;
 /// The chunks of a directory. Space is reserved before it is used, so that the limit holds at any
 /// time, and a chunk is seen only once its bytes are written.
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     limit: u64,
     bytes: u64,
     chunks: LruCache<(BlobId, u64), Held>,
@@ -20,28 +20,28 @@ pub(super) struct Ledger {
 
 /// What is known of a chunk on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Held {
-    pub(super) len: u32,
-    pub(super) crc: u32,
+pub(crate) struct Held {
+    pub(crate) len: u32,
+    pub(crate) crc: u32,
 }
 
 impl Ledger {
-    pub(super) fn new(limit: u64) -> Self {
+    pub(crate) fn new(limit: u64) -> Self {
         Self { limit, bytes: 0, chunks: LruCache::unbounded(), counts: HashMap::new() }
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The chunk, which becomes the most recently used one.
-    pub(super) fn touch(&mut self, key: &ChunkKey) -> Option<Held> {
+    pub(crate) fn touch(&mut self, key: &ChunkKey) -> Option<Held> {
         self.chunks.get(&(key.blob.clone(), key.offset)).copied().filter(|held| held.len == key.len)
     }
 
     /// Sets space aside for a chunk; gives what had to be forgotten for it, or `None` if there is
     /// nothing to do: the chunk is held already, or larger than the limit.
-    pub(super) fn reserve(
+    pub(crate) fn reserve(
         &mut self,
         blob: &BlobId,
         offset: u64,
@@ -61,7 +61,7 @@ impl Ledger {
     }
 
     /// Changes the limit; gives what had to be forgotten for it.
-    pub(super) fn set_limit(&mut self, limit: u64) -> Vec<(BlobId, u64, Held)> {
+    pub(crate) fn set_limit(&mut self, limit: u64) -> Vec<(BlobId, u64, Held)> {
         let mut evicted = Vec::new();
         self.limit = limit;
         self.shrink_to(limit, &mut evicted);
@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// Every chunk, the least recently used first.
-    pub(super) fn all(&self) -> Vec<ChunkKey> {
+    pub(crate) fn all(&self) -> Vec<ChunkKey> {
         let key = |(blob, offset): &(BlobId, u64), held: &Held| ChunkKey {
             blob: blob.clone(),
             offset: *offset,
@@ -88,12 +88,12 @@ impl Ledger {
     }
 
     /// What is known of a chunk, without using it.
-    pub(super) fn peek(&self, key: &ChunkKey) -> Option<Held> {
+    pub(crate) fn peek(&self, key: &ChunkKey) -> Option<Held> {
         self.chunks.peek(&(key.blob.clone(), key.offset)).copied()
     }
 
     /// Takes in a chunk that space is reserved for and whose bytes are written.
-    pub(super) fn insert(&mut self, blob: &BlobId, offset: u64, held: Held) {
+    pub(crate) fn insert(&mut self, blob: &BlobId, offset: u64, held: Held) {
         // Two that wrote the same chunk had a reservation each.
         self.remove(blob, offset);
         self.chunks.put((blob.clone(), offset), held);
@@ -102,24 +102,24 @@ impl Ledger {
     }
 
     /// Gives back the reservation of a chunk that could not be written.
-    pub(super) fn release(&mut self, held: Held) {
+    pub(crate) fn release(&mut self, held: Held) {
         self.bytes = self.bytes.saturating_sub(weight(held));
     }
 
-    pub(super) fn remove(&mut self, blob: &BlobId, offset: u64) -> Option<Held> {
+    pub(crate) fn remove(&mut self, blob: &BlobId, offset: u64) -> Option<Held> {
         let held = self.chunks.pop(&(blob.clone(), offset))?;
         self.forget(blob, held);
         Some(held)
     }
 
-    pub(super) fn remove_blob(&mut self, blob: &BlobId) {
+    pub(crate) fn remove_blob(&mut self, blob: &BlobId) {
         for record in self.records(blob) {
             self.remove(blob, record.offset);
         }
     }
 
     /// Chunks of one blob.
-    pub(super) fn count(&self, blob: &BlobId) -> u64 {
+    pub(crate) fn count(&self, blob: &BlobId) -> u64 {
         self.counts.get(blob).copied().unwrap_or(0)
     }
 
