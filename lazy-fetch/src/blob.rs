@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use futures::future::{Either, select};
 use crate::blob_options::BlobOptions;
 use crate::cache::Shared;
 use crate::complete::LocalFile;
-use crate::errand::{Errands, Terms, Wanted};
+use crate::errand::{Errands, Wanted};
 use crate::flight::Flight;
 use crate::plan;
 use crate::prefetch::PrefetchPolicy;
@@ -19,6 +19,7 @@ use crate::source::{BlobSource, Priority, Urgency, check_bounds};
 use crate::stats::{Meter, Stats};
 use crate::store::ChunkKey;
 use crate::sync::{Mutex, lock};
+use crate::terms::Terms;
 use crate::verify::Verifier;
 use crate::{BlobId, Error, ErrorKind, Result};
 
@@ -43,7 +44,7 @@ struct Inner {
     meter: Arc<Meter>,
     verifier: Option<Arc<dyn Verifier>>,
     /// The whole blob, once it is here.
-    completed: OnceLock<LocalFile>,
+    completed: Mutex<Option<Arc<LocalFile>>>,
     prefetch: Mutex<Box<dyn PrefetchPolicy>>,
 }
 
@@ -57,7 +58,7 @@ impl Blob {
     ) -> Self {
         let meter = Arc::new(Meter::new(id.clone(), cache.observer.clone()));
         let BlobOptions { prefetch, verifier } = options;
-        let (completed, prefetch) = (OnceLock::new(), Mutex::new(prefetch));
+        let (completed, prefetch) = (Mutex::new(None), Mutex::new(prefetch));
         Self { inner: Arc::new(Inner { cache, id, size, source, meter, verifier, completed, prefetch }) }
     }
 
@@ -118,7 +119,7 @@ impl Blob {
     }
 
     /// Forgets the chunks that overlap `range`, because their bytes proved wrong: the next read
-    /// fetches them again.
+    /// fetches them again. The file of a completed blob is not read from any more.
     ///
     /// # Errors
     ///
@@ -126,6 +127,7 @@ impl Blob {
     pub async fn discard(&self, range: Range<u64>) -> Result<()> {
         let inner = &*self.inner;
         check_bounds(&range, inner.size).map_err(|e| e.at(&inner.id, range.clone()))?;
+        *lock(&inner.completed) = None;
         for key in inner.keys(range) {
             for store in &inner.cache.stores {
                 store.remove(&key).await;
@@ -136,12 +138,11 @@ impl Blob {
 
     /// Whether the whole blob is in a file, checked against its digest, and read from there.
     pub fn is_complete(&self) -> bool {
-        self.inner.completed.get().is_some()
+        self.inner.completed().is_some()
     }
 
     pub(crate) fn read_from(&self, file: LocalFile) {
-        // One that two have completed at the same time is read from the first file.
-        let _ = self.inner.completed.set(file);
+        *lock(&self.inner.completed) = Some(Arc::new(file));
     }
 
     pub(crate) fn keys(&self, range: Range<u64>) -> impl Iterator<Item = ChunkKey> {
@@ -175,7 +176,7 @@ impl fmt::Debug for Blob {
 impl Inner {
     fn try_read(&self, buf: &mut [u8], offset: u64) -> Result<bool> {
         let range = self.range(buf, offset)?;
-        if self.completed.get().is_some_and(|file| file.try_read(buf, offset)) {
+        if self.completed().is_some_and(|file| file.try_read(buf, offset)) {
             self.meter.counts.bytes_wanted.add(buf.len() as u64);
             self.meter.counts.bytes_local.add(buf.len() as u64);
             return Ok(true);
@@ -210,9 +211,13 @@ impl Inner {
         result
     }
 
+    fn completed(&self) -> Option<Arc<LocalFile>> {
+        lock(&self.completed).clone()
+    }
+
     /// Reads from the file of the whole blob. One that cannot be read is passed over.
     async fn read_completed(&self, buf: &mut [u8], offset: u64) -> bool {
-        let Some(file) = self.completed.get() else { return false };
+        let Some(file) = self.completed() else { return false };
         match file.read(self.cache.runtime(), buf, offset).await {
             Ok(()) => self.meter.counts.bytes_local.add(buf.len() as u64),
             Err(error) => {
@@ -280,7 +285,7 @@ impl Inner {
 
     /// Lets the policy see a read that is served, and starts what it names.
     fn look_ahead(&self, read: Range<u64>) {
-        if self.completed.get().is_some() {
+        if self.completed().is_some() {
             return;
         }
         let mut wanted = Vec::new();

@@ -23,9 +23,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 pub(crate) use self::local_file::LocalFile;
 use self::partial_file::PartialFile;
-use crate::errand::Terms;
 use crate::runtime::blocking;
 use crate::source::Priority;
+use crate::terms::Terms;
 use crate::{Blob, Digest, Error, ErrorKind, Result, Runtime};
 
 /// How a blob is completed.
@@ -63,6 +63,8 @@ impl CompleteOptions {
 impl Blob {
     /// Brings the whole blob into the file at `path`, checks it against `digest`, and reads from that file
     /// from then on. Meant for a task of its own: reads go on meanwhile and come first.
+    ///
+    /// [`discard`](Self::discard) ends the use of the file: the next call checks and, if need be, replaces it.
     ///
     /// A file that is there already is checked and used. What is dropped or fails in between is continued by
     /// the next call. The directory must exist; the space counts against no store's limit.

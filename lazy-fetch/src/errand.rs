@@ -11,43 +11,26 @@
 //! 5. When nobody waits any more, the chunks are put into the lower stores. What is held for that is
 //!    at most one request.
 
-use std::collections::VecDeque;
-use std::future::Future;
 use std::mem;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{Either, join_all, select};
 use futures::stream;
 
-use crate::cache::Shared;
+use crate::assembly::Assembly;
 use crate::flight::{Flight, Joined, Landing};
 use crate::gate::Permit;
-use crate::source::{BlobSource, Priority, Urgency};
-use crate::stats::Meter;
-use crate::store::{ChunkKey, ChunkStore};
-use crate::verify::Verifier;
+use crate::source::{Priority, Urgency};
+use crate::store::ChunkKey;
+use crate::terms::Terms;
 use crate::{Error, ErrorKind, Result};
 
 /// Joins chunks one after the other and sends an errand for each run of them that makes a request.
 pub(crate) struct Errands {
     terms: Terms,
     landings: Vec<Landing>,
-}
-
-/// On which terms chunks are brought.
-#[derive(Debug, Clone)]
-pub(crate) struct Terms {
-    pub(crate) cache: Arc<Shared>,
-    pub(crate) source: Arc<dyn BlobSource>,
-    pub(crate) meter: Arc<Meter>,
-    pub(crate) verifier: Option<Arc<dyn Verifier>>,
-    pub(crate) urgency: Urgency,
-    /// Without one, the read timeout counts from the moment the request has its turn.
-    pub(crate) deadline: Option<Instant>,
 }
 
 /// A chunk that is wanted.
@@ -57,58 +40,6 @@ pub(crate) enum Wanted {
     Here(Bytes),
     /// It is on its way.
     Coming(Flight),
-}
-
-impl Terms {
-    /// The chunk, if a store has it. The stores above that one have it then, too.
-    pub(crate) async fn stored(&self, key: &ChunkKey) -> Option<Bytes> {
-        let stores = &self.cache.stores;
-        for (level, store) in stores.iter().enumerate() {
-            let found = self.unless_stalled(store.get(key)).await.unwrap_or_else(|error| {
-                self.meter.store_failure(&error);
-                None
-            });
-            let Some(chunk) = found.filter(|chunk| key.check_len(chunk).is_ok()) else { continue };
-            if self.is_right(key, &chunk) {
-                self.meter.counts.hits_store.add(1);
-                // What is only passing through must not push out what is read.
-                let passing = self.urgency.get() == Priority::Background;
-                for faster in stores.iter().take(if passing { 0 } else { level }) {
-                    self.put(&**faster, key, chunk.clone()).await;
-                }
-                return Some(chunk);
-            }
-            store.remove(key).await;
-        }
-        None
-    }
-
-    /// Whether a chunk matches its digest, where there is one.
-    fn is_right(&self, key: &ChunkKey, chunk: &[u8]) -> bool {
-        let is_right = self.verifier.as_ref().is_none_or(|verifier| verifier.matches(key.offset, chunk));
-        if !is_right {
-            self.meter.mismatch(key.range());
-        }
-        is_right
-    }
-
-    async fn put(&self, store: &dyn ChunkStore, key: &ChunkKey, chunk: Bytes) {
-        let kept = self.unless_stalled(store.put(key, chunk)).await.and_then(|kept| kept);
-        if let Err(error) = kept {
-            self.meter.store_failure(&error);
-        }
-    }
-
-    /// `work` of a store, unless it hangs: a disk that does not answer must not keep readers from the
-    /// origin.
-    async fn unless_stalled<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let (runtime, patience) = (self.cache.runtime(), self.cache.downloads.stall_timeout);
-        let Some(until) = runtime.now().checked_add(patience) else { return Ok(work.await) };
-        match select(pin!(work), runtime.sleep_until(until)).await {
-            Either::Left((result, _)) => Ok(result),
-            Either::Right(_) => Err(Error::new(ErrorKind::Storage, "a store does not answer")),
-        }
-    }
 }
 
 impl Errands {
@@ -234,7 +165,7 @@ impl Errand {
         let Terms { cache, source, meter, urgency, deadline, .. } = &self.terms;
         let deadline = deadline.unwrap_or_else(|| cache.default_deadline());
         let mut download = cache.downloads.start(&**source, meter, range.clone(), urgency, deadline);
-        let mut assembly = Assembly { at: range.start, landings: landings.into(), partial: Vec::new() };
+        let mut assembly = Assembly::new(landings);
         let ended = loop {
             let mut piece = match download.next().await {
                 Ok(Some(piece)) => piece,
@@ -256,7 +187,7 @@ impl Errand {
             }
         };
         // Nothing is left of a download that brought all.
-        give_up(assembly.landings, &ended);
+        give_up(assembly.into_rest(), &ended);
         wrong
     }
 }
@@ -266,42 +197,6 @@ fn give_up(landings: impl IntoIterator<Item = Landing>, error: &Error) {
     for landing in landings {
         let error = error.clone().at(&landing.key.blob, landing.key.range());
         landing.land(Err(error));
-    }
-}
-
-/// Cuts the pieces of a download into chunks, each in a buffer of its own, so that no chunk keeps a
-/// larger buffer alive.
-struct Assembly {
-    /// Where the next piece belongs.
-    at: u64,
-    landings: VecDeque<Landing>,
-    /// The bytes of the first landing that have arrived.
-    partial: Vec<u8>,
-}
-
-impl Assembly {
-    /// Takes bytes off the front of `piece`; gives the next chunk once it is complete. Bytes between two
-    /// chunks are counted and let go: somebody else brings them, or they are here.
-    fn fill(&mut self, piece: &mut Bytes, meter: &Meter) -> Option<(Landing, Bytes)> {
-        let key = &self.landings.front()?.key;
-        let len = key.len as usize;
-        let gap = self.take(piece, key.offset.saturating_sub(self.at));
-        meter.counts.bytes_in_gaps.add(gap.len() as u64);
-        let wanted = len.saturating_sub(self.partial.len());
-        self.partial.reserve_exact(wanted);
-        let part = self.take(piece, wanted as u64);
-        self.partial.extend_from_slice(&part);
-        if self.partial.len() < len {
-            return None;
-        }
-        let chunk = Bytes::from(mem::take(&mut self.partial));
-        Some((self.landings.pop_front()?, chunk))
-    }
-
-    fn take(&mut self, piece: &mut Bytes, most: u64) -> Bytes {
-        let part = piece.split_to(usize::try_from(most).unwrap_or(usize::MAX).min(piece.len()));
-        self.at = self.at.saturating_add(part.len() as u64);
-        part
     }
 }
 

@@ -24,6 +24,7 @@
 )]
 
 mod ask;
+mod assembly;
 mod blob;
 mod blob_id;
 mod blob_options;
@@ -56,6 +57,7 @@ mod source;
 mod stats;
 mod store;
 mod sync;
+mod terms;
 mod verify;
 
 pub use blob::Blob;

@@ -155,6 +155,23 @@ fn a_file_that_is_lost_afterwards_is_passed_over() {
 }
 
 #[test]
+fn a_file_that_goes_bad_afterwards_is_left_when_its_reader_says_so_and_replaced() {
+    let (world, _dir, path) = world();
+    complete(&world, &path, CompleteOptions::default()).unwrap();
+    let mut bytes = world.content.clone();
+    bytes[5000] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let mut buf = [0; 10];
+    world.time.block_on(world.blob.read_at(&mut buf, 4995)).unwrap();
+    assert_ne!(buf, world.content[4995..5005], "no digest protects a single read");
+    world.time.block_on(world.blob.discard(4995..5005)).unwrap();
+    assert!(!world.blob.is_complete());
+    world.read(4995, 10).unwrap();
+    complete(&world, &path, CompleteOptions::default()).unwrap();
+    assert!(world.blob.is_complete() && fs::read(&path).unwrap() == world.content);
+}
+
+#[test]
 fn a_directory_that_is_not_there_is_an_error_that_names_the_file() {
     let (world, dir, _) = world();
     let path = dir.path().join("missing/blob");

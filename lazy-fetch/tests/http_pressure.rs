@@ -71,6 +71,33 @@ async fn a_signature_that_has_ended_is_not_used() {
 }
 
 #[tokio::test]
+async fn when_a_signature_is_refused_one_of_all_asks_for_the_next() {
+    let storage = Server::start(|request, _| {
+        Reply::Bytes(match request.target.as_str() {
+            "/signed0" if request.range() != Some((0, 0)) => {
+                reply("403 Forbidden", &["Content-Length: 0"], b"")
+            }
+            _ => serve(&content(LEN), request),
+        })
+    })
+    .await;
+    let to = storage.origin.clone();
+    let registry = Server::start(move |_, number| {
+        let location = format!("Location: {to}/signed{number}");
+        Reply::Bytes(reply("307 Temporary Redirect", &["Content-Length: 0", &location], b""))
+    })
+    .await;
+    let source = source(HttpOptions::default(), &registry.origin);
+    // It works for the first byte and for no other.
+    let first = FetchRequest::new(0..1, Instant::now() + Duration::from_secs(20));
+    source.fetch(first).await.unwrap().next().await.unwrap().unwrap();
+    for result in join_all((0..16).map(|_| read(&source))).await {
+        result.unwrap();
+    }
+    assert_eq!(registry.requests().len(), 2);
+}
+
+#[tokio::test]
 async fn requests_beyond_the_limit_wait_for_the_body_of_another_demand_first() {
     let (sender, mut arrived) = mpsc::unbounded_channel();
     let server = Server::start(move |request, _| {

@@ -62,23 +62,28 @@ impl HttpSource {
     }
 
     async fn answer(&self, request: &FetchRequest) -> Result<Answer> {
-        let finder = match self.way.start(&request.urgency).await {
-            Start::Endpoint(finder) => finder,
-            Start::Signed(url) => match self.get(&url, &[], request).await {
+        let mut finder = None;
+        // The second way is the one that another request has found meanwhile.
+        for _ in 0..2 {
+            let url = match self.way.start(&request.urgency).await {
+                Start::Endpoint(found) => {
+                    finder = found;
+                    break;
+                }
+                Start::Signed(url) => url,
+            };
+            match self.get(&url, &[], request).await {
                 Ok(exchange) if !is_stale(exchange.response.status().as_u16()) => {
                     return Ok(Answer { exchange, url, at_home: false });
                 }
-                Ok(_) => {
-                    self.way.forget(&url);
-                    None
-                }
+                Ok(_) => self.way.forget(&url),
                 Err(error) => {
                     // The storage host may be gone; the endpoint knows a better one.
                     self.way.forget(&url);
                     return Err(error);
                 }
-            },
-        };
+            }
+        }
         let location = self.endpoint.locate(Locate::Fresh).await?;
         let mut answer = self.follow(&location, request).await?;
         let status = answer.exchange.response.status().as_u16();
