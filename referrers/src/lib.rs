@@ -6,6 +6,7 @@
 )]
 
 pub mod artifact_type;
+mod clock;
 mod credential;
 mod descriptor;
 mod digest;
@@ -23,6 +24,7 @@ mod registry_blob;
 mod resolve;
 
 pub use artifact_type::AcceptedType;
+pub use clock::{Clock, TokioClock};
 pub use credential::{
     Anonymous, Credential, CredentialSource, DockerConfig, Reason, Secret, StaticCredentials,
 };

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::{CredentialSource, Error, ErrorKind, Repository, Result};
+use crate::{Clock, CredentialSource, Error, ErrorKind, Repository, Result, TokioClock};
 
 use self::auth::Auth;
 use self::retry::Gates;
@@ -77,6 +77,8 @@ pub struct RegistryOptions {
     pub limits: Limits,
     /// The `User-Agent`.
     pub user_agent: String,
+    /// What waits and lifetimes go by.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Sizes in bytes that answers are refused above.
@@ -113,6 +115,10 @@ impl Registry {
         let auth = Auth::new(credentials);
         let fallback_writer = tokio::sync::Mutex::new(());
         Ok(Self(Arc::new(Inner { http, options, auth, gates: Gates::default(), fallback_writer })))
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.0.options.clock
     }
 
     #[cfg(feature = "lazy-fetch")]
@@ -162,6 +168,13 @@ impl RegistryOptions {
         self.limits = limits;
         self
     }
+
+    /// Sets what waits and lifetimes go by.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
 }
 
 impl Default for RegistryOptions {
@@ -173,6 +186,7 @@ impl Default for RegistryOptions {
             deadline: Duration::from_secs(30),
             limits: Limits::default(),
             user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),
+            clock: Arc::new(TokioClock),
         }
     }
 }

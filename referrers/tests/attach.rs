@@ -1,5 +1,7 @@
 //! Publishing: images, and referrers that are found with and without the Referrers API.
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/server.rs"]

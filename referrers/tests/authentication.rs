@@ -1,5 +1,7 @@
 //! Tokens: when they are fetched, with what, for how much, and how often.
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/server.rs"]

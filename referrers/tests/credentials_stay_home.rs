@@ -1,5 +1,7 @@
 //! Credentials never reach another host than the registry's: a listener there records what arrives.
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/server.rs"]

@@ -1,5 +1,7 @@
 //! Listing referrers: every answer that a registry may give to the Referrers API, and the fallback tag.
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/server.rs"]

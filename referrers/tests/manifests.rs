@@ -1,5 +1,7 @@
 //! Reading manifests and configurations from a registry that misbehaves.
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/server.rs"]

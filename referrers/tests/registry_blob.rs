@@ -1,6 +1,8 @@
 //! A blob of a registry as an endpoint of `lazy-fetch`: where it is, and what authorises reading it.
 #![cfg(feature = "lazy-fetch")]
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/registry.rs"]
 mod registry;
 #[path = "support/server.rs"]

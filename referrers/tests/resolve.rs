@@ -1,5 +1,7 @@
 //! The stages of a resolution, and what it says of each.
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/registry.rs"]
@@ -7,11 +9,13 @@ mod registry;
 #[path = "support/server.rs"]
 mod server;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use referrers::{
-    AcceptedType, Binding, Descriptor, Digest, ErrorKind, Kind, Manifest, Outcome, PinRole, Platform,
-    Resolution, ResolveOptions, Resolver, Stage, artifact_type, fallback_tag, media_type,
+    AcceptedType, Anonymous, Binding, Descriptor, Digest, ErrorKind, Kind, Manifest, Outcome, PinRole,
+    Platform, Resolution, ResolveOptions, Resolver, Stage, TokioClock, artifact_type, fallback_tag,
+    media_type,
 };
 use serde_json::json;
 
@@ -313,7 +317,9 @@ async fn the_stages_end_at_their_deadline() {
         .registry
         .fault(|r| r.path().contains("/referrers/").then(|| Response::new(429).with("retry-after", "20")));
     let options = ResolveOptions::default().with_deadline(Duration::from_millis(200));
-    let resolution = resolve_with(&scene, options).await;
+    let client = scene.registry.options().with_clock(Arc::new(TokioClock));
+    let resolver = Resolver::new(scene.registry.client_with(client, Anonymous), options);
+    let resolution = resolver.resolve(&scene.registry.tagged("t"), &amd64()).await.unwrap();
     assert_eq!(chosen(&resolution), None);
     let decision = &resolution.decisions[1];
     assert_eq!(decision.outcome, Outcome::Failed);

@@ -1,5 +1,7 @@
 //! Candidates that must not be used: one row for each check, each with the reason that is given.
 
+#[path = "support/clock.rs"]
+mod clock;
 #[path = "support/images.rs"]
 mod images;
 #[path = "support/registry.rs"]

@@ -13,11 +13,10 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-use reqwest::header::HeaderValue;
-use tokio::time::Instant;
+use std::time::Instant;
 
 use crate::{AuthFailure, Credential, CredentialSource, Error, Reason, Registry, Repository, Result};
+use reqwest::header::HeaderValue;
 
 use super::challenge::Challenge;
 use super::realm::Realm;
@@ -98,7 +97,7 @@ impl Session<'_> {
         let before = slot.renewals.load(Ordering::Acquire);
         let mut state = slot.state.lock().await;
         let Some(held) = &state.held else { return Ok(None) };
-        let expired = held.expires.is_some_and(|expires| expires <= Instant::now());
+        let expired = held.expires.is_some_and(|expires| expires <= self.registry.clock().now());
         if expired {
             let place = self.repository.to_string();
             self.sent = Some(self.renew(&mut state, before, Reason::First, 0, &place).await?);
@@ -248,7 +247,7 @@ impl Session<'_> {
         };
         let header = token::bearer(&token.secret);
         let header = header.ok_or_else(|| Error::protocol(place, "token", "it cannot stand in a header"))?;
-        Ok(Some(Held { header, expires: Instant::now().checked_add(token.lifetime) }))
+        Ok(Some(Held { header, expires: self.registry.clock().now().checked_add(token.lifetime) }))
     }
 }
 

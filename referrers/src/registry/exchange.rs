@@ -8,7 +8,6 @@ use reqwest::header::{
     LOCATION, WWW_AUTHENTICATE,
 };
 use reqwest::{Method, StatusCode};
-use tokio::time::Instant;
 use url::Url;
 
 use crate::{Error, ErrorKind, Registry, Repository, Result, media_type};
@@ -101,33 +100,35 @@ impl Reply {
 impl Registry {
     /// Sends `ask`, answers challenges, follows redirects and repeats what a repetition may mend.
     pub(crate) async fn exchange(&self, ask: Ask<'_>) -> Result<Reply> {
-        let after = self.0.options.deadline;
-        let deadline = Instant::now().checked_add(after);
-        match tokio::time::timeout(after, self.exchange_until(&ask, deadline)).await {
-            Ok(reply) => reply,
-            Err(_) => Err(Error::new(ErrorKind::Timeout { after }, place(&ask.method, &ask.url))),
-        }
-    }
-
-    async fn exchange_until(&self, ask: &Ask<'_>, deadline: Option<Instant>) -> Result<Reply> {
+        let (clock, after) = (self.clock(), self.0.options.deadline);
+        let deadline = clock.now().checked_add(after);
+        let at = |kind| Error::new(kind, place(&ask.method, &ask.url));
         let host = ask.repository.api_host();
         let mut tries = 1;
         loop {
-            self.0.gates.pass(host).await;
-            let outcome = self.authorised(ask).await.and_then(refusal::unless_transient);
+            // The reason for waiting says more than that the time is up.
+            if let Err(wait) = self.0.gates.pass(host, clock, deadline).await {
+                return Err(at(ErrorKind::RateLimited { retry_after: Some(wait) }));
+            }
+            let left = deadline.map_or(after, |deadline| deadline.saturating_duration_since(clock.now()));
+            let outcome = match tokio::time::timeout(left, self.authorised(&ask)).await {
+                Ok(outcome) => outcome.and_then(refusal::unless_transient),
+                Err(_) => return Err(at(ErrorKind::Timeout { after })),
+            };
             let error = match outcome {
                 Err(error) if error.is_transient() && ask.is_repeatable() && tries < retry::TRIES => error,
                 settled => return settled,
             };
-            let wait = retry::backoff(tries, &error);
+            let Some(until) = clock.now().checked_add(retry::backoff(tries, &error)) else {
+                return Err(error);
+            };
             if let ErrorKind::RateLimited { .. } = error.kind() {
-                self.0.gates.close(host, wait);
+                self.0.gates.close(host, until);
             }
-            // The reason for waiting says more than that the time is up.
-            if Instant::now().checked_add(wait) >= deadline {
+            if deadline.is_some_and(|deadline| until >= deadline) {
                 return Err(error);
             }
-            tokio::time::sleep(wait).await;
+            clock.sleep_until(until).await;
             tries = tries.saturating_add(1);
         }
     }

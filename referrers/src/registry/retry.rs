@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::Instant;
 
-use crate::{Error, ErrorKind};
+use crate::{Clock, Error, ErrorKind};
 
 /// How often one request is sent at most.
 pub(crate) const TRIES: u32 = 5;
@@ -44,24 +43,36 @@ pub(crate) struct Gates(Mutex<HashMap<String, Instant>>);
 
 impl Gates {
     /// Waits until requests to `host` are wanted again.
-    pub(crate) async fn pass(&self, host: &str) {
-        while let Some(until) = self.closed_until(host) {
-            tokio::time::sleep_until(until).await;
+    ///
+    /// # Errors
+    ///
+    /// How long that would take, if it is not before `deadline`.
+    pub(crate) async fn pass(
+        &self,
+        host: &str,
+        clock: &dyn Clock,
+        deadline: Option<Instant>,
+    ) -> Result<(), Duration> {
+        while let Some(until) = self.closed_until(host, clock.now()) {
+            if deadline.is_some_and(|deadline| until >= deadline) {
+                return Err(until.saturating_duration_since(clock.now()));
+            }
+            clock.sleep_until(until).await;
         }
+        Ok(())
     }
 
-    /// Lets nobody pass to `host` for `wait`.
-    pub(crate) fn close(&self, host: &str, wait: Duration) {
-        let Some(until) = Instant::now().checked_add(wait) else { return };
+    /// Lets nobody pass to `host` until `until`.
+    pub(crate) fn close(&self, host: &str, until: Instant) {
         let mut closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = closed.entry(host.to_owned()).or_insert(until);
         *held = until.max(*held);
     }
 
-    fn closed_until(&self, host: &str) -> Option<Instant> {
+    fn closed_until(&self, host: &str, now: Instant) -> Option<Instant> {
         let mut closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let until = *closed.get(host)?;
-        if until <= Instant::now() {
+        if until <= now {
             closed.remove(host);
             return None;
         }
@@ -82,6 +93,7 @@ const LONGEST_ASKED: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::TokioClock;
 
     #[test]
     fn waits_grow_to_a_bound_and_keep_what_is_asked() {
@@ -114,12 +126,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_closed_gate_holds_everyone_until_it_opens() {
         let gates = Gates::default();
-        let start = Instant::now();
-        gates.close("h", Duration::from_secs(3));
-        gates.close("h", Duration::from_secs(1));
-        gates.pass("other").await;
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        gates.pass("h").await;
-        assert!(start.elapsed() >= Duration::from_secs(3));
+        let start = TokioClock.now();
+        let second = Duration::from_secs(1);
+        gates.close("h", start + 3 * second);
+        gates.close("h", start + second);
+        gates.pass("other", &TokioClock, None).await.unwrap();
+        assert_eq!(gates.pass("h", &TokioClock, Some(start + second)).await, Err(3 * second));
+        assert_eq!(TokioClock.now(), start);
+        gates.pass("h", &TokioClock, None).await.unwrap();
+        assert!(TokioClock.now() >= start + 3 * second);
     }
 }

@@ -12,6 +12,7 @@ use referrers::{
 };
 use serde_json::{Value, json};
 
+use super::clock::JumpingClock;
 use super::server::{Request, Response, Server};
 
 type Fault = Box<dyn Fn(&Request) -> Option<Response> + Send + Sync>;
@@ -33,6 +34,8 @@ pub struct TestRegistry {
     pub server: Server,
     pub contents: Arc<Mutex<Contents>>,
     pub repository: Repository,
+    /// What the clients of this registry go by.
+    pub clock: Arc<JumpingClock>,
 }
 
 impl TestRegistry {
@@ -41,11 +44,12 @@ impl TestRegistry {
         let shared = Arc::clone(&contents);
         let server = Server::start(move |request| shared.lock().unwrap().answer(request)).await;
         let repository = Repository::new(&server.host, "a/b").unwrap();
-        Self { server, contents, repository }
+        Self { server, contents, repository, clock: Arc::new(JumpingClock::new()) }
     }
 
     pub fn options(&self) -> RegistryOptions {
-        RegistryOptions::default().with_plain_http(self.server.host.as_str())
+        let clock = Arc::clone(&self.clock);
+        RegistryOptions::default().with_plain_http(self.server.host.as_str()).with_clock(clock)
     }
 
     pub fn client(&self) -> Registry {
