@@ -10,6 +10,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::{Decision, Outcome, Stage};
+
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -117,6 +119,20 @@ pub enum ErrorKind {
     #[error("network failure")]
     Network,
 
+    /// A local file, other than one that holds credentials, cannot be read or written.
+    #[error("the {what} cannot be read or written")]
+    File {
+        /// The file's purpose, such as `"pin file"`.
+        what: &'static str,
+    },
+
+    /// There is no accelerated image that may be used, and without one the image is not to be run.
+    #[error("no accelerated image: {}", reasons(.decisions))]
+    NoAcceleration {
+        /// What each stage came to.
+        decisions: Vec<Decision>,
+    },
+
     /// A local file or helper that holds credentials cannot be read.
     #[error("credentials cannot be read")]
     Credentials,
@@ -186,6 +202,9 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match &self.kind {
             ErrorKind::RateLimited { .. } | ErrorKind::Timeout { .. } | ErrorKind::Network => true,
+            ErrorKind::NoAcceleration { decisions } => {
+                decisions.iter().any(|decision| decision.outcome == Outcome::Failed)
+            }
             ErrorKind::Status { status, .. } => matches!(status, 408 | 425 | 500 | 502 | 503 | 504),
             _ => false,
         }
@@ -219,7 +238,7 @@ impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
         let kind = match &error.kind {
             ErrorKind::Invalid { .. } => io::ErrorKind::InvalidInput,
-            ErrorKind::NotFound { .. } => io::ErrorKind::NotFound,
+            ErrorKind::NotFound { .. } | ErrorKind::NoAcceleration { .. } => io::ErrorKind::NotFound,
             ErrorKind::Unsupported { .. } => io::ErrorKind::Unsupported,
             ErrorKind::Auth(_) | ErrorKind::Refused { .. } => io::ErrorKind::PermissionDenied,
             ErrorKind::Integrity { .. } | ErrorKind::Protocol { .. } | ErrorKind::Limit { .. } => {
@@ -227,10 +246,19 @@ impl From<Error> for io::Error {
             }
             ErrorKind::Timeout { .. } => io::ErrorKind::TimedOut,
             ErrorKind::RateLimited { .. } => io::ErrorKind::ResourceBusy,
-            ErrorKind::Status { .. } | ErrorKind::Network | ErrorKind::Credentials => io::ErrorKind::Other,
+            ErrorKind::Status { .. }
+            | ErrorKind::Network
+            | ErrorKind::File { .. }
+            | ErrorKind::Credentials => io::ErrorKind::Other,
         };
         Self::new(kind, error)
     }
+}
+
+/// The decisions in one line, without that for the base image.
+fn reasons(decisions: &[Decision]) -> String {
+    let reasons = decisions.iter().filter(|decision| decision.stage != Stage::Base);
+    reasons.map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Text from outside, fit for one line of an error: short and without control characters.

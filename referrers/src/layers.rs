@@ -15,6 +15,8 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+use std::fmt;
+
 use crate::media_type;
 use crate::{Descriptor, Digest, ImageManifest};
 
@@ -25,6 +27,15 @@ pub enum Kind {
     Native,
     /// The layers index the data of the original image's layers ("TurboOCI", index-only mode).
     Turbo,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "full mode",
+            Self::Turbo => "index-only mode",
+        })
+    }
 }
 
 /// What [`classify`] found.

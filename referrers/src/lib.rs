@@ -13,6 +13,7 @@ mod digest;
 mod error;
 mod fallback;
 mod image_config;
+mod image_source;
 mod layers;
 mod manifest;
 pub mod media_type;
@@ -33,6 +34,7 @@ pub use digest::{Algorithm, Digest};
 pub use error::{AuthFailure, Error, ErrorKind, Result};
 pub use fallback::fallback_tag;
 pub use image_config::{ImageConfig, RuntimeConfig};
+pub use image_source::{Freshness, ImageSource, Named};
 pub use layers::{Classified, Kind, Layer, LayerRefusal, Role, classify};
 pub use manifest::{Content, ImageManifest, Index, Manifest};
 pub use platform::Platform;
@@ -41,6 +43,6 @@ pub use registry::{ApiSupport, Attached, Limits, Listed, Listing, Pushed, Regist
 #[cfg(feature = "lazy-fetch")]
 pub use registry_blob::RegistryBlob;
 pub use resolve::{
-    Accelerated, Binding, Decision, Outcome, Pin, PinRole, Resolution, ResolveOptions, ResolvedImage,
-    Resolver, Stage,
+    Accelerated, AnnotationIs, Binding, Decision, Dependency, DependencyRole, Mode, Outcome, Pins,
+    Resolution, ResolveOptions, ResolvedImage, Resolver, Stage, Sticky, Verdict, Verifier,
 };

@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::fallback::fallback_reference;
 use crate::media_type::OCI_INDEX;
-use crate::{Descriptor, Digest, Error, ErrorKind, Index, Manifest, Registry, Repository, Result};
+use crate::{Descriptor, Digest, Error, ErrorKind, Freshness, Index, Manifest, Registry, Repository, Result};
 
 use super::exchange::{self, Ask, Reply};
 use super::{link, pull, refusal};
@@ -30,6 +30,8 @@ pub struct Listing {
     pub api: ApiSupport,
     /// Why something was found at the fallback tag but not used.
     pub ignored: Option<String>,
+    /// How old the list is.
+    pub freshness: Freshness,
 }
 
 /// What a listing says of the Referrers API.
@@ -43,6 +45,12 @@ pub enum ApiSupport {
     /// The registry does not know the repository, which says nothing of the API. The fallback tag was
     /// asked.
     Unknown,
+}
+
+impl Listing {
+    pub(crate) fn empty(api: ApiSupport) -> Self {
+        Self { referrers: Vec::new(), skipped: 0, api, ignored: None, freshness: Freshness::Fresh }
+    }
 }
 
 impl Registry {
@@ -84,8 +92,7 @@ impl Registry {
     }
 
     async fn follow_pages(&self, repository: &Repository, first: Reply) -> Result<Listing> {
-        let mut listing =
-            Listing { referrers: Vec::new(), skipped: 0, api: ApiSupport::Supported, ignored: None };
+        let mut listing = Listing::empty(ApiSupport::Supported);
         let mut visited = HashSet::from([first.url.clone()]);
         let mut page = first;
         loop {
@@ -121,7 +128,7 @@ impl Registry {
     ) -> Result<Listing> {
         let reference = fallback_reference(repository, subject)?;
         let reply = self.fetch_manifest(&reference, self.0.options.limits.referrers_page).await?;
-        let mut listing = Listing { referrers: Vec::new(), skipped: 0, api, ignored: None };
+        let mut listing = Listing::empty(api);
         if reply.status == reqwest::StatusCode::NOT_FOUND {
             return Ok(listing);
         }

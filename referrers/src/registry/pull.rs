@@ -2,6 +2,7 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::ACCEPT;
 use reqwest::{Method, StatusCode};
@@ -9,8 +10,8 @@ use reqwest::{Method, StatusCode};
 use crate::descriptor::expect;
 use crate::media_type::ACCEPT_MANIFESTS;
 use crate::{
-    Descriptor, Digest, Error, ErrorKind, ImageConfig, ImageManifest, Manifest, Reference, Registry,
-    Repository, Result,
+    Descriptor, Digest, Error, ErrorKind, ImageConfig, ImageManifest, ImageSource, Listing, Manifest, Named,
+    Reference, Registry, Repository, Result,
 };
 
 use super::exchange::{Ask, Reply};
@@ -105,6 +106,25 @@ impl Registry {
         let url = self.url(reference.repository(), &format!("manifests/{}", reference.selector()))?;
         let ask = Ask::new(reference.repository(), Method::GET, url, limit).header(ACCEPT, ACCEPT_MANIFESTS);
         self.exchange(ask).await
+    }
+}
+
+#[async_trait]
+impl ImageSource for Registry {
+    async fn named(&self, reference: &Reference) -> Result<Named> {
+        self.manifest(reference).await.map(Named::fresh)
+    }
+
+    async fn manifest_of(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Manifest> {
+        self.manifest_of(repository, descriptor).await
+    }
+
+    async fn small_blob(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Bytes> {
+        self.small_blob(repository, descriptor).await
+    }
+
+    async fn referrers(&self, repository: &Repository, subject: &Digest) -> Result<Listing> {
+        self.referrers(repository, subject, None).await
     }
 }
 

@@ -1,69 +1,116 @@
-//! The stages of one resolution.
+//! One resolution at work: its stages in turn, and what was decided so far.
 
 use jiff::Timestamp;
 
-use crate::artifact_type::AcceptedType;
+use crate::image_source::ImageSource;
 use crate::{
-    Classified, Descriptor, Digest, Error, ImageConfig, Kind, Layer, LayerRefusal, Listing, Manifest,
-    Platform, Reference, Registry, Repository, Result, media_type,
+    Classified, Descriptor, Digest, Error, Freshness, LayerRefusal, Listing, Reference, Repository, Result,
 };
 
-use super::ResolveOptions;
-use super::rank::{platform_of, rank};
+use super::examine::Examined;
+use super::options::{Mode, ResolveOptions};
+use super::rank::rank;
 use super::resolution::{Accelerated, Binding, Decision, Outcome, ResolvedImage, Stage};
-use super::verify::{self, Rejection, refuse};
+use super::verify::Rejection;
 
-/// One resolution at work: the stage it is in, and what was decided so far.
+/// One resolution: the stage it is in, and what was decided so far.
 pub(crate) struct Search<'a> {
-    registry: &'a Registry,
-    options: &'a ResolveOptions,
-    reference: &'a Reference,
-    base: &'a ResolvedImage,
-    stage: Stage,
+    pub(crate) source: &'a dyn ImageSource,
+    pub(crate) options: &'a ResolveOptions,
+    pub(crate) reference: &'a Reference,
+    pub(crate) base: &'a ResolvedImage,
+    pub(crate) known: &'a Known,
+    pub(crate) stage: Stage,
+    pub(crate) freshness: Freshness,
     decisions: Vec<Decision>,
+}
+
+/// What can be said of accelerated images without asking anybody.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// The one that is pinned for the base image.
+    pub(crate) pinned: Option<Digest>,
+    /// The one that was chosen before.
+    pub(crate) kept: Option<Digest>,
+    /// Entries of the index that the base image's manifest stands in.
+    pub(crate) siblings: Vec<Descriptor>,
+}
+
+impl Known {
+    /// Whether referrers need not be listed yet.
+    pub(crate) fn suffices(&self) -> bool {
+        self.pinned.is_some() || self.kept.is_some() || !self.siblings.is_empty()
+    }
+}
+
+/// Where a stage leads.
+pub(crate) enum Step {
+    Found(Box<Accelerated>),
+    /// To the next stage.
+    On,
+    /// To the base image: no other accelerated image may be used.
+    Stop,
 }
 
 impl<'a> Search<'a> {
     pub(crate) fn new(
-        registry: &'a Registry,
+        source: &'a dyn ImageSource,
         options: &'a ResolveOptions,
         reference: &'a Reference,
         base: &'a ResolvedImage,
+        known: &'a Known,
     ) -> Self {
-        let stage = Stage::Itself;
-        Self { registry, options, reference, base, stage, decisions: Vec::new() }
+        let (stage, freshness, decisions) = (Stage::Itself, Freshness::Fresh, Vec::new());
+        Self { source, options, reference, base, known, stage, freshness, decisions }
     }
 
-    /// The image that was named is accelerated: exactly that one was asked for.
-    pub(crate) fn itself(&mut self, kind: Kind, layers: Vec<Layer>) -> Accelerated {
-        let manifest = self.base.manifest.clone();
+    /// The image that was named, if it is accelerated: exactly that one was asked for.
+    pub(crate) fn itself(&mut self, classified: Result<Classified, LayerRefusal>) -> Option<Accelerated> {
+        let (kind, layers) = match classified {
+            Ok(Classified::Accelerated { kind, layers }) => (kind, layers),
+            Ok(Classified::Plain) => {
+                self.decide(None, Outcome::Absent, "the reference names an ordinary image");
+                return None;
+            }
+            Err(refusal) => {
+                self.decide(None, Outcome::Rejected, &refusal.to_string());
+                return None;
+            }
+        };
+        let (manifest, top) = (self.base.manifest.clone(), self.base.top.clone());
         self.decide(Some(manifest.digest()), Outcome::Used, "the reference names an accelerated image");
-        Accelerated {
-            descriptor: manifest.descriptor(),
-            manifest,
-            kind,
-            binding: Binding::Itself,
-            stage: Stage::Itself,
-            layers,
-        }
+        let (descriptor, binding, stage) = (manifest.descriptor(), Binding::Itself, Stage::Itself);
+        Some(Accelerated { descriptor, top, manifest, kind, binding, stage, layers })
     }
 
-    pub(crate) fn not_itself(&mut self, classified: Result<Classified, LayerRefusal>) {
-        match classified {
-            Ok(_) => self.decide(None, Outcome::Absent, "the reference names an ordinary image"),
-            Err(refusal) => self.decide(None, Outcome::Rejected, &refusal.to_string()),
-        }
+    pub(crate) fn switched_off(&mut self) {
+        self.stage = Stage::Referrer;
+        self.decide(None, Outcome::Skipped, "acceleration is switched off");
     }
 
-    /// The stages after the first. `listed` are the referrers of the platform's manifest.
-    pub(crate) async fn run(&mut self, listed: Result<Listing>) -> Option<Accelerated> {
+    /// The stages after the first. `listed` are the referrers of the platform's manifest, if they were asked
+    /// for already.
+    pub(crate) async fn run(&mut self, listed: Option<Result<Listing>>) -> Option<Accelerated> {
+        match self.pinned().await {
+            Step::Found(found) => return Some(*found),
+            Step::Stop => return None,
+            Step::On => {}
+        }
+        self.stage = Stage::InIndex;
+        if let Some(found) = self.sibling().await {
+            return Some(found);
+        }
         self.stage = Stage::Referrer;
         let subject = self.base.manifest.descriptor();
+        let listed = match listed {
+            Some(listed) => listed,
+            None => self.source.referrers(self.repository(), &subject.digest).await,
+        };
         if let Some(found) = self.referrer(&subject, listed).await {
             return Some(found);
         }
         if self.base.top.digest != subject.digest {
-            let listed = self.registry.referrers(self.repository(), &self.base.top.digest, None).await;
+            let listed = self.source.referrers(self.repository(), &self.base.top.digest).await;
             if let Some(found) = self.referrer(&self.base.top, listed).await {
                 return Some(found);
             }
@@ -72,17 +119,48 @@ impl<'a> Search<'a> {
         self.tag_suffix().await
     }
 
-    /// Writes down that the stage it is in could not be finished.
-    pub(crate) fn fail(&mut self, error: &Error) {
-        self.decide(None, Outcome::Failed, &error.to_string());
+    /// The pinned image, or the one that was chosen before.
+    async fn pinned(&mut self) -> Step {
+        self.stage = Stage::Pinned;
+        let (digest, is_order) = match (&self.known.pinned, &self.known.kept) {
+            (Some(pinned), _) => (pinned, true),
+            (None, Some(kept)) => (kept, false),
+            (None, None) => {
+                self.decide(None, Outcome::Skipped, "nothing is pinned or was chosen before");
+                return Step::On;
+            }
+        };
+        match self.examine_known(digest, is_order.then_some(Binding::Pinned)).await {
+            Ok(examined) => Step::Found(Box::new(self.used(examined))),
+            Err(rejection) => {
+                // A choice of our own is given up only for good; an order never.
+                let gone = matches!(rejection, Rejection::Refused(_));
+                self.reject(digest, rejection);
+                if is_order || !gone {
+                    return Step::Stop;
+                }
+                self.forget();
+                Step::On
+            }
+        }
     }
 
-    pub(crate) fn into_decisions(mut self, found: bool) -> Vec<Decision> {
-        if !found {
-            self.stage = Stage::Base;
-            self.decide(None, Outcome::Used, "no accelerated image");
+    /// The best entry beside the base image that passes every check.
+    async fn sibling(&mut self) -> Option<Accelerated> {
+        let known = self.known;
+        if known.siblings.is_empty() {
+            self.decide(None, Outcome::Absent, "no accelerated image stands beside it in an index");
+            return None;
         }
-        self.decisions
+        let ranked =
+            rank(&known.siblings, &self.options.accepted, &self.base.config.platform, Timestamp::now());
+        for candidate in ranked.into_iter().take(self.options.max_candidates) {
+            match self.examine_sibling(candidate).await {
+                Ok(examined) => return Some(self.used(examined)),
+                Err(rejection) => self.reject(&candidate.digest, rejection),
+            }
+        }
+        None
     }
 
     /// The best referrer of `subject` that passes every check.
@@ -94,6 +172,7 @@ impl<'a> Search<'a> {
                 return None;
             }
         };
+        self.freshness = self.freshness.max(listing.freshness);
         if let Some(why) = &listing.ignored {
             self.decide(None, Outcome::Rejected, why);
         }
@@ -110,47 +189,11 @@ impl<'a> Search<'a> {
                 return None;
             }
             match self.examine_referrer(candidate, subject).await {
-                Ok((found, config)) => return Some(self.used(found, config.as_ref())),
+                Ok(examined) => return Some(self.used(examined)),
                 Err(rejection) => self.reject(&candidate.digest, rejection),
             }
         }
         None
-    }
-
-    async fn examine_referrer(
-        &self,
-        candidate: &Descriptor,
-        subject: &Descriptor,
-    ) -> Result<(Accelerated, Option<ImageConfig>), Rejection> {
-        let accepted = self.options.accepted.iter();
-        let accepted =
-            accepted.clone().find(|a| candidate.artifact_type.as_deref() == Some(&a.artifact_type));
-        let Some(accepted) = accepted else { return refuse("it is not of an accepted type") };
-        let listed = self.registry.manifest_of(self.repository(), candidate).await?;
-        verify::is_not_base(&listed, self.base)?;
-        verify::subject_is(&listed, subject)?;
-        verify::is_of_type(&listed, accepted)?;
-        let manifest = self.narrow(listed.clone()).await?;
-        let is_listed = manifest.digest() == listed.digest();
-        if !is_listed {
-            self.check_child(&manifest, accepted)?;
-        }
-        let own_subject = manifest.subject().is_some_and(|own| own.digest == *self.base.manifest.digest());
-        let binding = if own_subject { Binding::Subject } else { Binding::ListedSubject };
-        let named = platform_of(candidate);
-        self.examine_image(manifest, named.as_ref(), &[accepted.kind], binding).await
-    }
-
-    /// Checks the manifest that an index holds for the platform.
-    fn check_child(&self, child: &Manifest, accepted: &AcceptedType) -> Result<(), Rejection> {
-        verify::is_not_base(child, self.base)?;
-        if child.subject().is_some() {
-            verify::subject_is(child, &self.base.manifest.descriptor())?;
-        }
-        match child.image().and_then(|image| image.artifact_type.as_deref()) {
-            Some(own) if own != accepted.artifact_type => refuse("its image is of another artifact type"),
-            _ => Ok(()),
-        }
     }
 
     /// The image at the reference's tag with a suffix.
@@ -169,15 +212,16 @@ impl<'a> Search<'a> {
         };
         for suffix in &self.options.tag_suffixes {
             let name = format!("{tag}{suffix}");
-            let manifest = match self.repository().with_tag(&name) {
-                Ok(reference) => self.registry.manifest(&reference).await,
+            let named = match self.repository().with_tag(&name) {
+                Ok(reference) => self.source.named(&reference).await,
                 Err(error) => Err(error),
             };
-            match manifest {
-                Ok(manifest) => {
-                    let digest = manifest.digest().clone();
-                    match self.examine_tagged(manifest).await {
-                        Ok((found, config)) => return Some(self.used(found, config.as_ref())),
+            match named {
+                Ok(named) => {
+                    self.freshness = self.freshness.max(named.freshness);
+                    let digest = named.manifest.digest().clone();
+                    match self.examine_bound(named.manifest, None).await {
+                        Ok(examined) => return Some(self.used(examined)),
                         Err(rejection) => self.reject(&digest, rejection),
                     }
                 }
@@ -190,88 +234,66 @@ impl<'a> Search<'a> {
         None
     }
 
-    async fn examine_tagged(
-        &self,
-        tagged: Manifest,
-    ) -> Result<(Accelerated, Option<ImageConfig>), Rejection> {
-        verify::is_not_base(&tagged, self.base)?;
-        let platform_manifest = self.base.manifest.descriptor();
-        if tagged.subject().is_some() {
-            let is_index = media_type::is_index(tagged.media_type());
-            let subject = if is_index { &self.base.top } else { &platform_manifest };
-            verify::subject_is(&tagged, subject)?;
-        }
-        let bound = tagged.subject().is_some();
-        let manifest = self.narrow(tagged).await?;
-        verify::is_not_base(&manifest, self.base)?;
-        let own_subject = manifest.subject().is_some();
-        if own_subject {
-            verify::subject_is(&manifest, &platform_manifest)?;
-        }
-        let binding = match (own_subject, bound) {
-            (true, _) => Binding::Subject,
-            (false, true) => Binding::ListedSubject,
-            (false, false) => Binding::Unbound,
-        };
-        let kinds: Vec<Kind> = self.options.accepted.iter().map(|accepted| accepted.kind).collect();
-        self.examine_image(manifest, None, &kinds, binding).await
+    /// Writes down that the stage it is in could not be finished.
+    pub(crate) fn fail(&mut self, error: &Error) {
+        self.decide(None, Outcome::Failed, &error.to_string());
     }
 
-    /// The checks that every image has to pass, however it was found.
-    async fn examine_image(
-        &self,
-        manifest: Manifest,
-        named: Option<&Platform>,
-        kinds: &[Kind],
-        binding: Binding,
-    ) -> Result<(Accelerated, Option<ImageConfig>), Rejection> {
-        let Some(image) = manifest.image() else { return refuse("it is not an image") };
-        let (kind, layers) = verify::layers(image, self.base)?;
-        if !kinds.contains(&kind) {
-            return refuse(format!("its layers are of the {kind:?} kind"));
-        }
-        let binding = match (binding, kind) {
-            (Binding::Unbound, Kind::Turbo) => Binding::TargetDigests,
-            (Binding::Unbound, Kind::Native) if !self.options.allow_unbound => {
-                return refuse("nothing but its tag ties it to the base image");
-            }
-            (binding, _) => binding,
-        };
-        let config = if media_type::is_config(&image.config.media_type) {
-            Some(self.registry.image_config(self.repository(), image).await?)
-        } else {
-            None
-        };
-        let platform = config.as_ref().map(|config| &config.platform).or(named);
-        verify::platform(platform, &self.base.config.platform)?;
-        if binding == Binding::Unbound {
-            match &config {
-                Some(config) => verify::is_not_stale(config, &self.base.config)?,
-                None => return refuse("it has no image configuration to compare"),
-            }
-        }
-        let descriptor = manifest.descriptor();
-        Ok((Accelerated { descriptor, manifest, kind, binding, stage: self.stage, layers }, config))
+    pub(crate) fn decide(&mut self, candidate: Option<&Digest>, outcome: Outcome, reason: &str) {
+        let candidate = candidate.cloned();
+        self.decisions.push(Decision { stage: self.stage, candidate, outcome, reason: reason.to_owned() });
     }
 
-    /// The image for the base image's platform, which need not be the best one for the machine.
-    async fn narrow(&self, manifest: Manifest) -> Result<Manifest> {
-        super::narrow(self.registry, self.repository(), manifest, &self.base.config.platform).await
+    /// The decisions, closed by one for the base image if that is used.
+    pub(crate) fn into_decisions(mut self, found: bool) -> Vec<Decision> {
+        if !found {
+            self.stage = Stage::Base;
+            self.decide(None, Outcome::Used, "no accelerated image is used");
+        }
+        self.decisions
     }
 
-    fn repository(&self) -> &'a Repository {
+    pub(crate) fn repository(&self) -> &'a Repository {
         self.reference.repository()
     }
 
-    fn used(&mut self, found: Accelerated, config: Option<&ImageConfig>) -> Accelerated {
-        let differs = config.is_some_and(|config| config.runtime != self.base.config.runtime);
-        let reason = if differs {
+    fn used(&mut self, examined: Examined) -> Accelerated {
+        let found = examined.found;
+        let reason = if examined.config_differs {
             "it passed every check; its runtime configuration differs from the base image's, which applies"
         } else {
             "it passed every check"
         };
-        self.decide(Some(&found.descriptor.digest), Outcome::Used, reason);
+        let observing = self.options.mode == Mode::Observe;
+        let outcome = if observing { Outcome::Observed } else { Outcome::Used };
+        self.decide(Some(&found.descriptor.digest), outcome, reason);
+        if !observing {
+            self.keep(&found);
+        }
         found
+    }
+
+    /// Remembers a choice that another resolution might make otherwise.
+    fn keep(&mut self, found: &Accelerated) {
+        let Some(sticky) = &self.options.sticky else { return };
+        if matches!(found.stage, Stage::Referrer | Stage::TagSuffix) {
+            let kept = sticky.keep(self.repository(), self.base.manifest.digest(), &found.top.digest);
+            self.report(kept);
+        }
+    }
+
+    fn forget(&mut self) {
+        if let Some(sticky) = &self.options.sticky {
+            let forgotten = sticky.forget(self.repository(), self.base.manifest.digest());
+            self.report(forgotten);
+        }
+    }
+
+    /// A choice that cannot be written down still stands.
+    fn report(&mut self, kept: Result<()>) {
+        if let Err(error) = kept {
+            self.fail(&error);
+        }
     }
 
     fn reject(&mut self, candidate: &Digest, rejection: Rejection) {
@@ -279,10 +301,5 @@ impl<'a> Search<'a> {
             Rejection::Refused(why) => self.decide(Some(candidate), Outcome::Rejected, &why),
             Rejection::Failed(error) => self.decide(Some(candidate), Outcome::Failed, &error.to_string()),
         }
-    }
-
-    fn decide(&mut self, candidate: Option<&Digest>, outcome: Outcome, reason: &str) {
-        let candidate = candidate.cloned();
-        self.decisions.push(Decision { stage: self.stage, candidate, outcome, reason: reason.to_owned() });
     }
 }
