@@ -6,6 +6,7 @@
 )]
 
 pub mod artifact_type;
+mod cache;
 mod clock;
 mod credential;
 mod descriptor;
@@ -25,6 +26,7 @@ mod registry_blob;
 mod resolve;
 
 pub use artifact_type::AcceptedType;
+pub use cache::{Cache, CacheOptions, Cached};
 pub use clock::{Clock, TokioClock};
 pub use credential::{
     Anonymous, Credential, CredentialSource, DockerConfig, Reason, Secret, StaticCredentials,

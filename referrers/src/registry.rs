@@ -21,6 +21,7 @@ use crate::{Clock, CredentialSource, Error, ErrorKind, Repository, Result, Tokio
 
 use self::auth::Auth;
 use self::retry::Gates;
+use self::support::Support;
 
 mod attach;
 mod auth;
@@ -33,12 +34,14 @@ mod push;
 mod realm;
 mod refusal;
 mod retry;
+mod support;
 mod token;
 
 pub use attach::{Attached, Listed};
 pub use listing::{ApiSupport, Listing};
 pub use push::Pushed;
 
+pub(crate) use retry::random_part;
 #[cfg(feature = "lazy-fetch")]
 pub(crate) use {auth::Access, exchange::place};
 
@@ -58,6 +61,7 @@ struct Inner {
     options: RegistryOptions,
     auth: Auth,
     gates: Gates,
+    support: Support,
     /// Held while a fallback index is read, changed and written, so that this process loses no update.
     fallback_writer: tokio::sync::Mutex<()>,
 }
@@ -114,7 +118,8 @@ impl Registry {
             })?;
         let auth = Auth::new(credentials);
         let fallback_writer = tokio::sync::Mutex::new(());
-        Ok(Self(Arc::new(Inner { http, options, auth, gates: Gates::default(), fallback_writer })))
+        let (gates, support) = (Gates::default(), Support::default());
+        Ok(Self(Arc::new(Inner { http, options, auth, gates, support, fallback_writer })))
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -52,6 +52,7 @@ impl Registry {
         let reference = repository.with_digest(manifest.digest().clone());
         let pushed = self.push_manifest(&reference, media_type, bytes).await?;
         if pushed.subject_listed {
+            self.0.support.found(repository);
             return Ok(Attached { descriptor: pushed.descriptor, listed: Listed::Api });
         }
         let _alone = self.0.fallback_writer.lock().await;

@@ -55,12 +55,16 @@ impl<'a> Ask<'a> {
         self
     }
 
-    pub(crate) fn body(mut self, content_type: &str, body: Bytes) -> Self {
-        if let Ok(value) = HeaderValue::from_str(content_type) {
-            self.headers.insert(CONTENT_TYPE, value);
+    pub(crate) fn header_text(mut self, name: HeaderName, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(name, value);
         }
-        self.body = body;
         self
+    }
+
+    pub(crate) fn body(mut self, content_type: &str, body: Bytes) -> Self {
+        self.body = body;
+        self.header_text(CONTENT_TYPE, content_type)
     }
 
     /// Whether sending it twice does the same as sending it once. The `PUT` that closes an upload does

@@ -73,16 +73,31 @@ impl Registry {
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }
-        let first = self.referrers_page(repository, &url).await?;
-        let mut listing = match support(&first)? {
-            ApiSupport::Supported => self.follow_pages(repository, first).await?,
-            api => self.fallback_listing(repository, subject, api).await?,
+        let mut listing = if self.0.support.is_missing(repository, self.clock().now()) {
+            self.fallback_listing(repository, subject, ApiSupport::Unsupported).await?
+        } else {
+            self.api_listing(repository, subject, &url).await?
         };
         // The filter is a registry's favour, and one that claims to filter may not.
         listing.referrers.retain(|entry| {
             artifact_type.is_none_or(|wanted| entry.artifact_type.as_deref() == Some(wanted))
         });
         Ok(listing)
+    }
+
+    /// What the API lists, else what the fallback tag does.
+    async fn api_listing(&self, repository: &Repository, subject: &Digest, url: &Url) -> Result<Listing> {
+        let first = self.referrers_page(repository, url).await?;
+        let api = support(&first)?;
+        match api {
+            ApiSupport::Supported => {
+                self.0.support.found(repository);
+                return self.follow_pages(repository, first).await;
+            }
+            ApiSupport::Unsupported => self.0.support.missed(repository, self.clock().now()),
+            ApiSupport::Unknown => {}
+        }
+        self.fallback_listing(repository, subject, api).await
     }
 
     async fn referrers_page(&self, repository: &Repository, url: &Url) -> Result<Reply> {

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reqwest::header::ACCEPT;
+use reqwest::header::{ACCEPT, IF_NONE_MATCH};
 use reqwest::{Method, StatusCode};
 
 use crate::descriptor::expect;
@@ -25,7 +25,25 @@ impl Registry {
     /// named or differ from what the registry says they are, and as [`Manifest::parse`].
     pub async fn manifest(&self, reference: &Reference) -> Result<Manifest> {
         let reply = self.fetch_manifest(reference, self.0.options.limits.manifest).await?.success()?;
+        self.0.support.readable(reference.repository());
         read_manifest(reply, reference.digest())
+    }
+
+    /// The manifest that `reference` names, or `None` if it still names `known`. Where the registry understands
+    /// conditional requests, an unchanged one is not transferred again.
+    ///
+    /// # Errors
+    ///
+    /// As [`manifest`](Self::manifest).
+    pub async fn manifest_unless(&self, reference: &Reference, known: &Digest) -> Result<Option<Manifest>> {
+        let limit = self.0.options.limits.manifest;
+        let ask = self.ask_manifest(reference, limit)?.header_text(IF_NONE_MATCH, &format!("\"{known}\""));
+        let reply = self.exchange(ask).await?;
+        if reply.status == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let manifest = read_manifest(reply.success()?, reference.digest())?;
+        Ok((manifest.digest() != known).then_some(manifest))
     }
 
     /// The manifest that `descriptor` describes, of exactly that digest, size and media type.
@@ -103,9 +121,12 @@ impl Registry {
 
     /// The registry's answer to a request for a manifest, whatever its status.
     pub(crate) async fn fetch_manifest(&self, reference: &Reference, limit: u64) -> Result<Reply> {
+        self.exchange(self.ask_manifest(reference, limit)?).await
+    }
+
+    fn ask_manifest<'a>(&self, reference: &'a Reference, limit: u64) -> Result<Ask<'a>> {
         let url = self.url(reference.repository(), &format!("manifests/{}", reference.selector()))?;
-        let ask = Ask::new(reference.repository(), Method::GET, url, limit).header(ACCEPT, ACCEPT_MANIFESTS);
-        self.exchange(ask).await
+        Ok(Ask::new(reference.repository(), Method::GET, url, limit).header(ACCEPT, ACCEPT_MANIFESTS))
     }
 }
 
@@ -125,6 +146,10 @@ impl ImageSource for Registry {
 
     async fn referrers(&self, repository: &Repository, subject: &Digest) -> Result<Listing> {
         self.referrers(repository, subject, None).await
+    }
+
+    async fn named_unless(&self, reference: &Reference, known: &Digest) -> Result<Option<Manifest>> {
+        self.manifest_unless(reference, known).await
     }
 }
 

@@ -81,7 +81,7 @@ impl Gates {
 }
 
 /// A random duration below `bound`. The keys of a `RandomState` are as random as waits need to be.
-fn random_part(bound: Duration) -> Duration {
+pub(crate) fn random_part(bound: Duration) -> Duration {
     let share = f64::from(RandomState::new().hash_one(()) as u32) / f64::from(u32::MAX);
     bound.mul_f64(share)
 }
