@@ -128,10 +128,11 @@ impl Cached {
 
     async fn manifest(&self, reference: Reference, digest: &Digest) -> Result<Manifest> {
         let (source, repository) = (Arc::clone(&self.source), reference.repository().clone());
-        let read =
-            async move { source.named(&reference).await.map(|named| Content::Manifest(named.manifest)) };
+        let read = async move {
+            source.named(&reference).await.map(|named| Content::Manifest(Box::new(named.manifest)))
+        };
         match self.content(&repository, digest, read).await? {
-            Content::Manifest(manifest) => Ok(manifest),
+            Content::Manifest(manifest) => Ok(*manifest),
             // The same bytes were read as a blob before, so their type is not known.
             Content::Blob(_) => {
                 let reference = repository.with_digest(digest.clone());
@@ -159,9 +160,11 @@ impl ImageSource for Cached {
     async fn manifest_of(&self, repository: &Repository, descriptor: &Descriptor) -> Result<Manifest> {
         let reference = repository.with_digest(descriptor.digest.clone());
         let (source, asked) = ((Arc::clone(&self.source), repository.clone()), descriptor.clone());
-        let read = async move { source.0.manifest_of(&source.1, &asked).await.map(Content::Manifest) };
+        let read = async move {
+            source.0.manifest_of(&source.1, &asked).await.map(|read| Content::Manifest(Box::new(read)))
+        };
         let manifest = match self.content(repository, &descriptor.digest, read).await? {
-            Content::Manifest(manifest) => manifest,
+            Content::Manifest(manifest) => *manifest,
             Content::Blob(_) => return self.source.manifest_of(repository, descriptor).await,
         };
         // Read before on behalf of another descriptor, perhaps.

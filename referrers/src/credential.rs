@@ -6,9 +6,21 @@ use async_trait::async_trait;
 
 use crate::{Repository, Result};
 
+mod auths;
+mod chain;
 mod docker_config;
+mod endpoint;
+mod helper;
+mod plugin;
+mod process;
+mod pull_secret;
 
+pub use chain::Chain;
 pub use docker_config::DockerConfig;
+pub use endpoint::CredentialEndpoint;
+pub use helper::CredentialHelper;
+pub use plugin::CredentialPlugin;
+pub use pull_secret::{PullSecret, PullSecrets};
 
 /// Text that must not be shown: its `Debug` form hides it and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
@@ -43,6 +55,8 @@ pub enum Credential {
         /// The password.
         password: Secret,
     },
+    /// A token that only a token server accepts, which makes others from it (OAuth 2.0 refresh token).
+    IdentityToken(Secret),
     /// A token that the registry itself accepts, sent as Bearer authentication.
     Token(Secret),
 }
@@ -51,6 +65,24 @@ impl Credential {
     /// A user and a password.
     pub fn password(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self::Password { username: username.into(), password: Secret::new(password) }
+    }
+
+    /// What files and helpers write as user and secret, where the user `<token>` says that the secret is an
+    /// identity token.
+    pub(crate) fn of_login(username: String, secret: String) -> Self {
+        match username.as_str() {
+            "<token>" => Self::IdentityToken(Secret::new(secret)),
+            _ => Self::Password { username, password: Secret::new(secret) },
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Password { username, .. } => username,
+            Self::IdentityToken(_) => "identity token",
+            Self::Token(_) => "token",
+        }
     }
 }
 

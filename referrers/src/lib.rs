@@ -29,7 +29,8 @@ pub use artifact_type::AcceptedType;
 pub use cache::{Cache, CacheOptions, Cached};
 pub use clock::{Clock, TokioClock};
 pub use credential::{
-    Anonymous, Credential, CredentialSource, DockerConfig, Reason, Secret, StaticCredentials,
+    Anonymous, Chain, Credential, CredentialEndpoint, CredentialHelper, CredentialPlugin, CredentialSource,
+    DockerConfig, PullSecret, PullSecrets, Reason, Secret, StaticCredentials,
 };
 pub use descriptor::{Annotations, Descriptor};
 pub use digest::{Algorithm, Digest};

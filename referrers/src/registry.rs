@@ -41,6 +41,7 @@ pub use attach::{Attached, Listed};
 pub use listing::{ApiSupport, Listing};
 pub use push::Pushed;
 
+pub(crate) use exchange::{network, read};
 pub(crate) use retry::random_part;
 #[cfg(feature = "lazy-fetch")]
 pub(crate) use {auth::Access, exchange::place};

@@ -57,14 +57,20 @@ impl TokenServer {
 
     fn answer(&self, request: &Request, host: &str) -> Option<Response> {
         let authorization = request.header("authorization");
+        if request.path() == "/token" && request.method == "POST" {
+            let form = String::from_utf8(request.body.clone()).unwrap();
+            assert!(authorization.is_none() && form.contains("grant_type=refresh_token"), "{form}");
+            if !form.contains("refresh_token=identity%2F1&") {
+                return Some(Response::new(400).body(r#"{"error":"invalid_grant"}"#));
+            }
+            assert!(form.contains("scope=repository%3Aa%2Fb%3Apull&"), "{form}");
+            return Some(self.issue());
+        }
         if request.path() == "/token" {
             if !self.pairs.is_empty() && !authorization.is_some_and(|pair| self.pairs.contains(pair)) {
                 return Some(Response::error(401, "UNAUTHORIZED"));
             }
-            let token = format!("t{}", self.issued.fetch_add(1, Ordering::SeqCst));
-            self.valid.lock().unwrap().insert(token.clone());
-            let body = format!(r#"{{"token":"{token}","expires_in":{}}}"#, self.expires_in);
-            return Some(Response::ok("application/json", body));
+            return Some(self.issue());
         }
         let token = authorization.and_then(|header| header.strip_prefix("Bearer "));
         if token.is_some_and(|token| self.valid.lock().unwrap().contains(token)) {
@@ -74,6 +80,12 @@ impl TokenServer {
             r#"Bearer realm="http://{host}/token",service="s",scope="repository:a/b:pull,push,delete""#
         );
         Some(Response::error(self.status, "UNAUTHORIZED").with("www-authenticate", challenge))
+    }
+
+    fn issue(&self) -> Response {
+        let token = format!("t{}", self.issued.fetch_add(1, Ordering::SeqCst));
+        self.valid.lock().unwrap().insert(token.clone());
+        Response::ok("application/json", format!(r#"{{"token":"{token}","expires_in":{}}}"#, self.expires_in))
     }
 
     fn revoke_all(&self) {
@@ -305,4 +317,78 @@ async fn a_token_server_that_fails_for_a_moment_is_asked_again() {
     );
     registry.client().manifest(&registry.tagged("t")).await.unwrap();
     assert_eq!(tokens.issued(), 1);
+}
+
+#[tokio::test]
+async fn an_identity_token_buys_tokens_in_the_oauth_form() {
+    let (registry, tokens) = TokenServer::new().for_user().guard().await;
+    let host = registry.server.host.as_str();
+    let source =
+        |token: &str| StaticCredentials::new(host, vec![Credential::IdentityToken(Secret::new(token))]);
+    let client = registry.client_with(registry.options(), source("identity/1"));
+    client.manifest(&registry.tagged("t")).await.unwrap();
+    assert_eq!(tokens.issued(), 1);
+    let client = registry.client_with(registry.options(), source("expired"));
+    let error = client.manifest(&registry.tagged("t")).await.unwrap_err();
+    assert_eq!(failure(&error), AuthFailure::Denied);
+    assert!(!format!("{error:?}").contains("expired"));
+    let queries: Vec<_> =
+        registry.server.asked().into_iter().filter(|line| line.contains("/token?")).collect();
+    assert!(queries.is_empty(), "secrets do not stand in URLs: {queries:?}");
+}
+
+#[tokio::test]
+async fn the_credential_that_worked_is_tried_first_the_next_time() {
+    let (registry, tokens) = TokenServer::new().for_user().guard().await;
+    let two = StaticCredentials::new(
+        registry.server.host.as_str(),
+        vec![Credential::password("user", "old"), Credential::password("user", "pass")],
+    );
+    let client = registry.client_with(registry.options(), two);
+    client.manifest(&registry.tagged("t")).await.unwrap();
+    tokens.revoke_all();
+    client.manifest(&registry.tagged("t")).await.unwrap();
+    assert_eq!((tokens.issued(), registry.server.count("/token")), (2, 3));
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_while_it_still_serves() {
+    let (registry, tokens) = TokenServer::new().for_user().guard().await;
+    let client = registry.client_with(registry.options(), user(&registry));
+    let ask = async || {
+        client.manifest(&registry.tagged("t")).await.unwrap();
+        let requests = registry.server.requests();
+        requests.iter().rfind(|r| r.path() != "/token").unwrap().header("authorization").unwrap().to_owned()
+    };
+    ask().await;
+    // Of 300 s, 30 are a margin; three quarters of the rest are over after 202.5.
+    registry.clock.advance(std::time::Duration::from_secs(200));
+    assert_eq!((ask().await.as_str(), tokens.issued()), ("Bearer t0", 1));
+    registry.clock.advance(std::time::Duration::from_secs(3));
+    assert_eq!(ask().await, "Bearer t0", "nobody waits for the new one");
+    let renewed = async {
+        while ask().await != "Bearer t1" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), renewed).await.unwrap();
+    assert_eq!(tokens.issued(), 2);
+}
+
+#[tokio::test]
+async fn a_renewal_ahead_of_time_that_fails_hurts_nobody() {
+    let (registry, tokens) = TokenServer::new().for_user().guard().await;
+    let client = registry.client_with(registry.options(), user(&registry));
+    client.manifest(&registry.tagged("t")).await.unwrap();
+    registry
+        .contents
+        .lock()
+        .unwrap()
+        .faults
+        .insert(0, Box::new(|r: &Request| (r.path() == "/token").then(|| Response::new(503))));
+    registry.clock.advance(std::time::Duration::from_secs(210));
+    for _ in 0..20 {
+        client.manifest(&registry.tagged("t")).await.unwrap();
+    }
+    assert_eq!((tokens.issued(), registry.server.count("/token") <= 2), (1, true));
 }

@@ -13,7 +13,7 @@ use super::answers::Key;
 /// What a digest names, as it was read.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Blob(Bytes),
 }
 

@@ -9,18 +9,21 @@
 //!
 //! The slot's lock is held during a renewal, so that all who wait share one token request, and also share
 //! its failure. A renewal that is dropped half-way leaves the slot as it was; the next waiter takes over.
+//!
+//! A token in the last part of its life is renewed on the side while it still serves, so that a reader in
+//! the middle of an image does not wait for a token server.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::{AuthFailure, Credential, CredentialSource, Error, Reason, Registry, Repository, Result};
 use reqwest::header::HeaderValue;
 
 use super::challenge::Challenge;
 use super::realm::Realm;
-use super::token;
+use super::token::{self, Grant};
 
 /// What a token allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +50,8 @@ struct Slot {
 struct State {
     challenge: Option<Challenge>,
     held: Option<Held>,
+    /// The credential that worked last, to be tried first.
+    preferred: Option<Credential>,
     failure: Option<Error>,
 }
 
@@ -54,6 +59,17 @@ struct State {
 struct Held {
     header: HeaderValue,
     expires: Option<Instant>,
+    /// When it is to be renewed while it still serves.
+    refresh: Option<Instant>,
+}
+
+/// How a challenge was answered.
+struct Answered {
+    held: Held,
+    /// The credential that was accepted; none if nobody was named.
+    with: Option<Credential>,
+    /// How many credentials are used up.
+    tried: usize,
 }
 
 /// The authorisation of one request, from its first header to its last.
@@ -96,14 +112,19 @@ impl Session<'_> {
         let slot = Arc::clone(&self.slot);
         let before = slot.renewals.load(Ordering::Acquire);
         let mut state = slot.state.lock().await;
-        let Some(held) = &state.held else { return Ok(None) };
-        let expired = held.expires.is_some_and(|expires| expires <= self.registry.clock().now());
-        if expired {
+        let now = self.registry.clock().now();
+        let Some(held) = &mut state.held else { return Ok(None) };
+        if held.expires.is_some_and(|expires| expires <= now) {
             let place = self.repository.to_string();
             self.sent = Some(self.renew(&mut state, before, Reason::First, 0, &place).await?);
-        } else {
-            self.sent = Some(held.header.clone());
+            return Ok(self.sent.clone());
         }
+        if held.refresh.is_some_and(|refresh| refresh <= now) {
+            // If it fails, the next is not before a while.
+            held.refresh = now.checked_add(REFRESH_PAUSE);
+            self.refresh_ahead();
+        }
+        self.sent = Some(held.header.clone());
         Ok(self.sent.clone())
     }
 
@@ -142,6 +163,30 @@ impl Session<'_> {
         Ok(header)
     }
 
+    /// Renews the token on the side, unless it is another one by then.
+    fn refresh_ahead(&self) {
+        let (registry, repository, access) = (self.registry.clone(), self.repository.clone(), self.access);
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        drop(runtime.spawn(async move {
+            let session = registry.session(&repository, access);
+            let (challenge, preferred, header) = {
+                let state = session.slot.state.lock().await;
+                let header = state.held.as_ref().map(|held| held.header.clone());
+                (state.challenge.clone(), state.preferred.clone(), header)
+            };
+            let place = repository.to_string();
+            let answer = session.answer(challenge.as_ref(), preferred.as_ref(), Reason::First, 0, &place);
+            let after = registry.0.options.deadline;
+            // A failure shows when the token has expired; until then it serves.
+            if let Ok(Ok(answered)) = tokio::time::timeout(after, answer).await {
+                let mut state = session.slot.state.lock().await;
+                if state.held.as_ref().map(|held| &held.header) == header.as_ref() {
+                    state.held = Some(answered.held);
+                }
+            }
+        }));
+    }
+
     /// For a request that is not made here: `sent` is the header it carried.
     #[cfg(feature = "lazy-fetch")]
     pub(crate) fn with_sent(mut self, sent: Option<HeaderValue>) -> Self {
@@ -162,14 +207,16 @@ impl Session<'_> {
         if let (true, 0, Some(failure)) = (renewed_meanwhile, skip, &state.failure) {
             return Err(failure.clone());
         }
-        let outcome = self.answer(state.challenge.as_ref(), reason, skip, place).await;
+        let preferred = state.preferred.clone();
+        let outcome = self.answer(state.challenge.as_ref(), preferred.as_ref(), reason, skip, place).await;
         self.slot.renewals.fetch_add(1, Ordering::AcqRel);
         match outcome {
-            Ok((held, tried)) => {
-                self.tried = Some(tried);
+            Ok(answered) => {
+                self.tried = Some(answered.tried);
                 state.failure = None;
-                let header = held.header.clone();
-                state.held = Some(held);
+                state.preferred = answered.with;
+                let header = answered.held.header.clone();
+                state.held = Some(answered.held);
                 Ok(header)
             }
             Err(error) => {
@@ -180,43 +227,48 @@ impl Session<'_> {
         }
     }
 
-    /// Answers the challenge with the first credential after `skip` that is accepted, and says how many
-    /// are used up then.
+    /// Answers the challenge with the first credential after `skip` that is accepted; `preferred` comes before
+    /// all others if the source still has it.
     async fn answer(
         &self,
         challenge: Option<&Challenge>,
+        preferred: Option<&Credential>,
         reason: Reason,
         skip: usize,
         place: &str,
-    ) -> Result<(Held, usize)> {
+    ) -> Result<Answered> {
         let failed = |failure| Error::auth(place, failure);
         let challenge = challenge.ok_or_else(|| failed(AuthFailure::UnsupportedScheme))?;
-        let credentials = self.registry.0.auth.credentials.get(self.repository, reason).await?;
+        let mut credentials = self.registry.0.auth.credentials.get(self.repository, reason).await?;
+        credentials.sort_by_key(|credential| Some(credential) != preferred);
         if credentials.is_empty() {
             return match challenge {
                 Challenge::Bearer { realm, service } if skip == 0 => {
-                    let held = self.ask_realm(realm, service.as_deref(), None, place).await?;
-                    Ok((held.ok_or_else(|| failed(AuthFailure::NoCredential))?, 1))
+                    let held = self.ask_realm(realm, service.as_deref(), Grant::Anonymous, place).await?;
+                    let held = held.ok_or_else(|| failed(AuthFailure::NoCredential))?;
+                    Ok(Answered { held, with: None, tried: 1 })
                 }
                 _ => Err(failed(AuthFailure::NoCredential)),
             };
         }
-        for (position, credential) in credentials.iter().enumerate().skip(skip) {
-            let held = match (challenge, credential) {
-                (Challenge::Bearer { .. }, Credential::Token(secret)) => {
-                    token::bearer(secret).map(|header| Held { header, expires: None })
-                }
+        for (position, credential) in credentials.into_iter().enumerate().skip(skip) {
+            let lasting = |header| Held { header, expires: None, refresh: None };
+            let held = match (challenge, &credential) {
+                (Challenge::Bearer { .. }, Credential::Token(secret)) => token::bearer(secret).map(lasting),
                 (Challenge::Bearer { realm, service }, Credential::Password { username, password }) => {
                     let Some(basic) = token::basic(username, password) else { continue };
-                    self.ask_realm(realm, service.as_deref(), Some(&basic), place).await?
+                    self.ask_realm(realm, service.as_deref(), Grant::Basic(&basic), place).await?
+                }
+                (Challenge::Bearer { realm, service }, Credential::IdentityToken(secret)) => {
+                    self.ask_realm(realm, service.as_deref(), Grant::Identity(secret), place).await?
                 }
                 (Challenge::Basic, Credential::Password { username, password }) => {
-                    token::basic(username, password).map(|header| Held { header, expires: None })
+                    token::basic(username, password).map(lasting)
                 }
-                (Challenge::Basic, Credential::Token(_)) => None,
+                (Challenge::Basic, Credential::Token(_) | Credential::IdentityToken(_)) => None,
             };
             if let Some(held) = held {
-                return Ok((held, position.saturating_add(1)));
+                return Ok(Answered { held, with: Some(credential), tried: position.saturating_add(1) });
             }
         }
         Err(failed(AuthFailure::Denied))
@@ -227,12 +279,12 @@ impl Session<'_> {
         &self,
         realm: &str,
         service: Option<&str>,
-        basic: Option<&HeaderValue>,
+        grant: Grant<'_>,
         place: &str,
     ) -> Result<Option<Held>> {
         let registry = self.registry.url(self.repository, "")?;
         let realm = Realm::judge(&registry, realm, &self.registry.0.options.trusted_realms, place)?;
-        if basic.is_some() && !realm.trusted {
+        if !matches!(grant, Grant::Anonymous) && !realm.trusted {
             let at = format!("{place} (token server {})", realm.url.host_str().unwrap_or_default());
             return Err(Error::auth(at, AuthFailure::RealmRefused));
         }
@@ -242,14 +294,19 @@ impl Session<'_> {
             Access::Push => "pull,push",
         };
         let scope = format!("repository:{}:{actions}", self.repository.path());
-        let Some(token) = self.registry.token(realm.url, service, &scope, basic).await? else {
+        let Some(token) = self.registry.token(realm.url, service, &scope, grant).await? else {
             return Ok(None);
         };
         let header = token::bearer(&token.secret);
         let header = header.ok_or_else(|| Error::protocol(place, "token", "it cannot stand in a header"))?;
-        Ok(Some(Held { header, expires: self.registry.clock().now().checked_add(token.lifetime) }))
+        let now = self.registry.clock().now();
+        let refresh = now.checked_add(token.lifetime.mul_f64(REFRESH_AT));
+        Ok(Some(Held { header, expires: now.checked_add(token.lifetime), refresh }))
     }
 }
 
 /// How many repositories tokens are kept for.
 const MAX_SLOTS: usize = 4096;
+/// The part of its life after which a token is renewed while it still serves.
+const REFRESH_AT: f64 = 0.75;
+const REFRESH_PAUSE: Duration = Duration::from_secs(30);
