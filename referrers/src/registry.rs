@@ -19,10 +19,12 @@ use url::Url;
 
 use crate::{Clock, CredentialSource, Error, ErrorKind, Repository, Result, TokioClock};
 
+use self::address::Guard;
 use self::auth::Auth;
 use self::retry::Gates;
 use self::support::Support;
 
+mod address;
 mod attach;
 mod auth;
 mod challenge;
@@ -58,7 +60,10 @@ pub(crate) use {auth::Access, exchange::place};
 pub struct Registry(Arc<Inner>);
 
 struct Inner {
+    /// For hosts that the embedder or a reference has named.
     http: reqwest::Client,
+    /// For hosts that a registry has named.
+    elsewhere: reqwest::Client,
     options: RegistryOptions,
     auth: Auth,
     gates: Gates,
@@ -76,6 +81,9 @@ pub struct RegistryOptions {
     /// Hosts, with a port unless it is the scheme's own, of token servers that credentials may be sent to
     /// beside those on the registry's own host and the well-known ones.
     pub trusted_realms: BTreeSet<String>,
+    /// Whether redirects and realms may lead into private networks. Registries in a cloud's own network need
+    /// that; a host that reads from the public network only does not.
+    pub private_redirects: bool,
     /// Time for one call, with authorisation, redirects and retries; a listing makes one call a page.
     pub deadline: Duration,
     /// Sizes that answers are refused above.
@@ -107,20 +115,12 @@ impl Registry {
     ///
     /// [`ErrorKind::Invalid`] if no HTTP client can be made with these options.
     pub fn new(options: RegistryOptions, credentials: Arc<dyn CredentialSource>) -> Result<Self> {
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(&options.user_agent)
-            .build()
-            .map_err(|e| {
-                let why = "no HTTP client can be made with them".into();
-                Error::new(ErrorKind::Invalid { what: "options", why }, "registry client").because(e)
-            })?;
+        let http = client(&options, true)?;
+        let elsewhere = if options.private_redirects { http.clone() } else { client(&options, false)? };
         let auth = Auth::new(credentials);
         let fallback_writer = tokio::sync::Mutex::new(());
         let (gates, support) = (Gates::default(), Support::default());
-        Ok(Self(Arc::new(Inner { http, options, auth, gates, support, fallback_writer })))
+        Ok(Self(Arc::new(Inner { http, elsewhere, options, auth, gates, support, fallback_writer })))
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -132,12 +132,38 @@ impl Registry {
         self.0.options.deadline
     }
 
+    /// The client for `url`, which was named by or is `registry`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Refused`] for an address that must not be connected to.
+    pub(crate) fn client_for(&self, url: &Url, registry: &Url, place: &str) -> Result<&reqwest::Client> {
+        address::check_url(url, registry, self.0.options.private_redirects, place)?;
+        Ok(if url.origin() == registry.origin() { &self.0.http } else { &self.0.elsewhere })
+    }
+
     /// The URL of `rest` below the repository, which is validated text throughout.
     pub(crate) fn url(&self, repository: &Repository, rest: &str) -> Result<Url> {
         let scheme = if self.0.options.plain_http.contains(repository.host()) { "http" } else { "https" };
         let text = format!("{scheme}://{}/v2/{}/{rest}", repository.api_host(), repository.path());
         Url::parse(&text).map_err(|e| Error::invalid("registry URL", &text, "not a URL").because(e))
     }
+}
+
+/// An HTTP client that connects to private networks only if `private`.
+fn client(options: &RegistryOptions, private: bool) -> Result<reqwest::Client> {
+    let local = options.plain_http.iter().chain(&options.trusted_realms);
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .dns_resolver(Arc::new(Guard::new(local, private)))
+        .user_agent(&options.user_agent)
+        .build()
+        .map_err(|e| {
+            let why = "no HTTP client can be made with them".into();
+            Error::new(ErrorKind::Invalid { what: "options", why }, "registry client").because(e)
+        })
 }
 
 impl fmt::Debug for Registry {
@@ -158,6 +184,13 @@ impl RegistryOptions {
     #[must_use]
     pub fn with_trusted_realm(mut self, host: impl Into<String>) -> Self {
         self.trusted_realms.insert(host.into());
+        self
+    }
+
+    /// Keeps redirects and realms out of private networks.
+    #[must_use]
+    pub fn without_private_redirects(mut self) -> Self {
+        self.private_redirects = false;
         self
     }
 
@@ -189,6 +222,7 @@ impl Default for RegistryOptions {
         Self {
             plain_http: BTreeSet::new(),
             trusted_realms: BTreeSet::new(),
+            private_redirects: true,
             deadline: Duration::from_secs(30),
             limits: Limits::default(),
             user_agent: concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -294,7 +294,7 @@ impl Session<'_> {
             Access::Push => "pull,push",
         };
         let scope = format!("repository:{}:{actions}", self.repository.path());
-        let Some(token) = self.registry.token(realm.url, service, &scope, grant).await? else {
+        let Some(token) = self.registry.token(&registry, realm.url, service, &scope, grant).await? else {
             return Ok(None);
         };
         let header = token::bearer(&token.secret);

@@ -13,7 +13,7 @@ use url::Url;
 use crate::{Error, ErrorKind, Registry, Repository, Result, media_type};
 
 use super::auth::Access;
-use super::{refusal, retry};
+use super::{address, refusal, retry};
 
 /// What is sent.
 #[derive(Debug)]
@@ -154,13 +154,13 @@ impl Registry {
 
     /// One request and the redirects it leads to. The authorisation is for the registry's origin only.
     async fn follow(&self, ask: &Ask<'_>, authorization: Option<&HeaderValue>) -> Result<Reply> {
-        let registry = self.url(ask.repository, "")?.origin();
+        let registry = self.url(ask.repository, "")?;
         let mut url = ask.url.clone();
         for _ in 0..=MAX_REDIRECTS {
             let place = place(&ask.method, &url);
-            let from_registry = url.origin() == registry;
-            let mut request =
-                self.0.http.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+            let from_registry = url.origin() == registry.origin();
+            let client = self.client_for(&url, &registry, &place)?;
+            let mut request = client.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
             if let (true, Some(authorization)) = (from_registry, authorization) {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }
@@ -219,6 +219,9 @@ pub(crate) fn place(method: &Method, url: &Url) -> String {
 }
 
 pub(crate) fn network(place: &str, error: reqwest::Error) -> Error {
+    if let Some(denied) = address::denial(&error) {
+        return Error::refused(place, denied.0);
+    }
     let kind = if error.is_builder() {
         let what = "URL";
         ErrorKind::Invalid { what, why: "no request can be made of it".into() }

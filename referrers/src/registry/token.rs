@@ -41,22 +41,24 @@ impl Registry {
     /// judged by its host, and a redirect would leave it.
     pub(crate) async fn token(
         &self,
+        registry: &Url,
         mut realm: Url,
         service: Option<&str>,
         scope: &str,
         grant: Grant<'_>,
     ) -> Result<Option<Token>> {
+        let http = self.client_for(&realm, registry, &exchange::place(&Method::GET, &realm))?;
         let service = service.map(|service| ("service", service));
         let asked = service.into_iter().chain([("scope", scope), ("client_id", env!("CARGO_PKG_NAME"))]);
         let (method, request) = if let Grant::Identity(secret) = grant {
             // The OAuth 2.0 form, whose secrets are in the body.
             let mut form = form_urlencoded::Serializer::new(String::new());
             form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", secret.expose());
-            let request = self.0.http.post(realm.clone()).body(form.extend_pairs(asked).finish());
+            let request = http.post(realm.clone()).body(form.extend_pairs(asked).finish());
             (Method::POST, request.header(CONTENT_TYPE, "application/x-www-form-urlencoded"))
         } else {
             realm.query_pairs_mut().extend_pairs(asked);
-            (Method::GET, self.0.http.get(realm.clone()))
+            (Method::GET, http.get(realm.clone()))
         };
         let place = exchange::place(&method, &realm);
         let mut request = request.header(ACCEPT_ENCODING, "identity");
