@@ -44,11 +44,9 @@ impl Digest {
 
     /// The digest of `bytes` by `algorithm`.
     pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
-        let hex = match algorithm {
-            Algorithm::Sha256 => hex(&Sha256::digest(bytes)),
-            Algorithm::Sha512 => hex(&Sha512::digest(bytes)),
-        };
-        Self(format!("{}:{hex}", algorithm.name()).into())
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(bytes);
+        hasher.finish()
     }
 
     /// The hash function.
@@ -79,6 +77,36 @@ impl Digest {
         let kind =
             ErrorKind::Integrity { what: "digest", expected: self.to_string(), actual: actual.to_string() };
         Err(Error::new(kind, place))
+    }
+}
+
+/// Computes a digest piece by piece.
+pub(crate) enum Hasher {
+    Sha256(Sha256),
+    Sha512(Sha512),
+}
+
+impl Hasher {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
+            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Sha256(hasher) => hasher.update(bytes),
+            Self::Sha512(hasher) => hasher.update(bytes),
+        }
+    }
+
+    pub(crate) fn finish(self) -> Digest {
+        let (algorithm, hex) = match self {
+            Self::Sha256(hasher) => (Algorithm::Sha256, hex(&hasher.finalize())),
+            Self::Sha512(hasher) => (Algorithm::Sha512, hex(&hasher.finalize())),
+        };
+        Digest(format!("{}:{hex}", algorithm.name()).into())
     }
 }
 

@@ -42,7 +42,9 @@ pub use layers::{Classified, Kind, Layer, LayerRefusal, Role, classify};
 pub use manifest::{Content, ImageManifest, Index, Manifest};
 pub use platform::Platform;
 pub use reference::{Reference, Repository};
-pub use registry::{ApiSupport, Attached, Limits, Listed, Listing, Pushed, Registry, RegistryOptions};
+pub use registry::{
+    ApiSupport, Attached, Limits, Listed, Listing, Pushed, Registry, RegistryOptions, UploadOptions,
+};
 #[cfg(feature = "lazy-fetch")]
 pub use registry_blob::RegistryBlob;
 pub use resolve::{

@@ -23,6 +23,7 @@ use self::address::Guard;
 use self::auth::Auth;
 use self::retry::Gates;
 use self::support::Support;
+use self::warning::Warnings;
 
 mod address;
 mod attach;
@@ -31,17 +32,22 @@ mod challenge;
 mod exchange;
 mod link;
 mod listing;
+mod payload;
 mod pull;
 mod push;
 mod realm;
 mod refusal;
 mod retry;
 mod support;
+mod tags;
 mod token;
+mod upload;
+mod warning;
 
 pub use attach::{Attached, Listed};
 pub use listing::{ApiSupport, Listing};
 pub use push::Pushed;
+pub use upload::UploadOptions;
 
 pub(crate) use exchange::{network, read};
 pub(crate) use retry::random_part;
@@ -68,6 +74,7 @@ struct Inner {
     auth: Auth,
     gates: Gates,
     support: Support,
+    warnings: Warnings,
     /// Held while a fallback index is read, changed and written, so that this process loses no update.
     fallback_writer: tokio::sync::Mutex<()>,
 }
@@ -119,8 +126,24 @@ impl Registry {
         let elsewhere = if options.private_redirects { http.clone() } else { client(&options, false)? };
         let auth = Auth::new(credentials);
         let fallback_writer = tokio::sync::Mutex::new(());
-        let (gates, support) = (Gates::default(), Support::default());
-        Ok(Self(Arc::new(Inner { http, elsewhere, options, auth, gates, support, fallback_writer })))
+        let (gates, support, warnings) = Default::default();
+        Ok(Self(Arc::new(Inner {
+            http,
+            elsewhere,
+            options,
+            auth,
+            gates,
+            support,
+            warnings,
+            fallback_writer,
+        })))
+    }
+
+    /// What registries have warned of so far, each warning once, with the host it came from.
+    ///
+    /// They are for people, such as a notice that the registry is to be switched off; nothing depends on them.
+    pub fn warnings(&self) -> Vec<String> {
+        self.0.warnings.all()
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

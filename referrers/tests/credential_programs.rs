@@ -6,9 +6,9 @@ mod clock;
 #[path = "support/server.rs"]
 mod server;
 
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
+use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use referrers::{
@@ -30,11 +30,17 @@ impl Script {
     fn new(name: &str, body: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
-        // Written under another name first: a file that is open for writing cannot be run.
-        let draft = directory.path().join("draft");
-        std::fs::write(&draft, format!("#!/bin/sh\ncd '{}'\n{body}\n", directory.path().display())).unwrap();
-        std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o755)).unwrap();
-        std::fs::rename(&draft, &path).unwrap();
+        // Written by another process: a file that this one has open for writing could not be run, also by a
+        // child that another test is just starting.
+        let mut writer = Command::new("sh")
+            .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let text = format!("#!/bin/sh\ncd '{}'\n{body}\n", directory.path().display());
+        writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
         Self { directory, path }
     }
 
@@ -100,7 +106,7 @@ async fn a_helper_that_does_not_answer_ends_at_its_time_limit() {
 async fn a_helper_dies_with_all_it_started_when_nobody_waits_any_more() {
     let script = Script::new("helper", "exec 3> alive; echo started >&3; sleep 1000 & wait");
     let pipe = script.directory.path().join("alive");
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let helper = CredentialHelper::at(&script.path);
     let repository = Repository::new("h.io", "a").unwrap();
     let (started, is_started) = tokio::sync::oneshot::channel();
@@ -134,7 +140,7 @@ async fn a_configuration_file_names_helpers_by_host_and_for_all_others() {
     // The helper is looked for on the search path of the process, so the test runs itself with another.
     let run = |host: &str| {
         let path = format!("{}:{}", script.directory.path().display(), std::env::var("PATH").unwrap());
-        let output = std::process::Command::new(std::env::current_exe().unwrap())
+        let output = Command::new(std::env::current_exe().unwrap())
             .args(["--ignored", "--exact", "print_the_users_of_a_configuration_file", "--nocapture"])
             .env("PATH", path)
             .env("CONFIG", &config)

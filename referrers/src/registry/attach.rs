@@ -2,6 +2,8 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -11,6 +13,7 @@ use crate::media_type::OCI_INDEX;
 use crate::{Descriptor, Digest, Error, ErrorKind, Manifest, Reference, Registry, Repository, Result};
 
 use super::exchange::{Ask, Reply};
+use super::retry::random_part;
 use super::{pull, refusal};
 
 /// What became of an attached manifest.
@@ -56,43 +59,87 @@ impl Registry {
             return Ok(Attached { descriptor: pushed.descriptor, listed: Listed::Api });
         }
         let _alone = self.0.fallback_writer.lock().await;
-        self.list_at_fallback_tag(repository, &subject, &manifest.listed_descriptor()).await?;
+        self.edit_fallback(repository, &subject, Edit::Add(&manifest.listed_descriptor())).await?;
         Ok(Attached { descriptor: pushed.descriptor, listed: Listed::FallbackTag })
     }
 
-    /// Writes until a read shows the entry.
-    async fn list_at_fallback_tag(
-        &self,
-        repository: &Repository,
-        subject: &Digest,
-        entry: &Descriptor,
-    ) -> Result<()> {
+    /// Takes a referrer out of the list of its subject and deletes it.
+    ///
+    /// Where there is a fallback tag, the entry is removed from its index first, so that no list names what is
+    /// gone; an index that is left empty is deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if there is no such manifest, [`ErrorKind::Invalid`] if it has no subject,
+    /// [`ErrorKind::Unsupported`] if the registry deletes nothing: it is then not listed at the fallback tag any
+    /// more, but a Referrers API still lists it.
+    pub async fn detach(&self, repository: &Repository, referrer: &Digest) -> Result<()> {
+        let manifest = self.manifest(&repository.with_digest(referrer.clone())).await?;
+        let subject = manifest.subject().map(|subject| subject.digest.clone());
+        let subject =
+            subject.ok_or_else(|| Error::invalid("referrer", referrer.as_str(), "it has no subject"))?;
+        {
+            let _alone = self.0.fallback_writer.lock().await;
+            self.edit_fallback(repository, &subject, Edit::Remove(referrer)).await?;
+        }
+        self.delete_manifest(repository, referrer).await
+    }
+
+    /// Writes until a read shows the edit.
+    async fn edit_fallback(&self, repository: &Repository, subject: &Digest, edit: Edit<'_>) -> Result<()> {
         let reference = fallback_reference(repository, subject)?;
         for writes in 0..=MAX_WRITES {
-            let mut index = self.read_fallback(&reference, subject).await?;
-            if index.lists(&entry.digest) {
+            let (mut index, digest) = match self.read_fallback(&reference, subject).await? {
+                Some((index, digest)) => (index, Some(digest)),
+                None => (FallbackIndex::empty(), None),
+            };
+            if edit.is_done(&mut index) {
                 return Ok(());
             }
             if writes == MAX_WRITES {
                 break;
             }
-            index.add(entry);
-            let mut reply = self.write_fallback(&reference, &index).await?;
-            // A listed manifest that was deleted makes the registry refuse the whole index.
-            if refusal::code(&reply).as_deref() == Some("MANIFEST_BLOB_UNKNOWN")
-                && index.remove_named_in(&reply.body, &entry.digest)
-            {
-                reply = self.write_fallback(&reference, &index).await?;
+            edit.apply(&mut index);
+            match digest {
+                // No index is shorter than an empty one, and most registries cannot delete a tag alone.
+                Some(digest) if index.is_empty() => self.delete_manifest(repository, &digest).await?,
+                _ => self.store_fallback(&reference, &mut index, edit).await?,
             }
-            reply.success()?;
+            // Writers that met once do not meet again.
+            if writes > 0
+                && let Some(until) = self.clock().now().checked_add(random_part(MEETING))
+            {
+                self.clock().sleep_until(until).await;
+            }
         }
         Err(Error::protocol(reference.to_string(), "fallback tag", "other writers replace it all the time"))
     }
 
-    async fn read_fallback(&self, reference: &Reference, subject: &Digest) -> Result<FallbackIndex> {
+    async fn store_fallback(
+        &self,
+        reference: &Reference,
+        index: &mut FallbackIndex,
+        edit: Edit<'_>,
+    ) -> Result<()> {
+        let mut reply = self.write_fallback(reference, index).await?;
+        // A listed manifest that was deleted makes the registry refuse the whole index.
+        if refusal::code(&reply).as_deref() == Some("MANIFEST_BLOB_UNKNOWN")
+            && index.remove_named_in(&reply.body, edit.digest())
+        {
+            reply = self.write_fallback(reference, index).await?;
+        }
+        reply.success().map(drop)
+    }
+
+    /// The index at the fallback tag with its digest, if there is one.
+    async fn read_fallback(
+        &self,
+        reference: &Reference,
+        subject: &Digest,
+    ) -> Result<Option<(FallbackIndex, Digest)>> {
         let reply = self.fetch_manifest(reference, self.0.options.limits.referrers_page).await?;
         if reply.status == StatusCode::NOT_FOUND {
-            return Ok(FallbackIndex::empty());
+            return Ok(None);
         }
         let reply = reply.success()?;
         let place = reply.place.clone();
@@ -105,7 +152,8 @@ impl Registry {
                 "it holds something else than a list of referrers",
             ));
         }
-        FallbackIndex::parse(manifest.bytes(), place)
+        let index = FallbackIndex::parse(manifest.bytes(), place)?;
+        Ok(Some((index, manifest.digest().clone())))
     }
 
     async fn write_fallback(&self, reference: &Reference, index: &FallbackIndex) -> Result<Reply> {
@@ -118,6 +166,33 @@ impl Registry {
         let url = self.url(reference.repository(), &format!("manifests/{}", reference.selector()))?;
         let ask = Ask::new(reference.repository(), Method::PUT, url, self.0.options.limits.token);
         self.exchange(ask.body(OCI_INDEX, bytes)).await
+    }
+}
+
+/// A change of a fallback index.
+#[derive(Clone, Copy)]
+enum Edit<'a> {
+    Add(&'a Descriptor),
+    Remove(&'a Digest),
+}
+
+impl Edit<'_> {
+    fn digest(&self) -> &Digest {
+        match self {
+            Self::Add(entry) => &entry.digest,
+            Self::Remove(digest) => digest,
+        }
+    }
+
+    fn is_done(&self, index: &mut FallbackIndex) -> bool {
+        index.lists(self.digest()) == matches!(self, Self::Add(_))
+    }
+
+    fn apply(&self, index: &mut FallbackIndex) {
+        match self {
+            Self::Add(entry) => index.add(entry),
+            Self::Remove(digest) => index.remove(digest),
+        }
     }
 }
 
@@ -148,6 +223,16 @@ impl FallbackIndex {
         }
     }
 
+    fn remove(&mut self, digest: &Digest) {
+        if let Some(entries) = self.entries() {
+            entries.retain(|entry| entry["digest"] != digest.as_str());
+        }
+    }
+
+    fn is_empty(&mut self) -> bool {
+        self.entries().is_none_or(|entries| entries.is_empty())
+    }
+
     /// Removes the entries whose digest stands in `text`, except `own`; says whether there were any.
     fn remove_named_in(&mut self, text: &[u8], own: &Digest) -> bool {
         let text = String::from_utf8_lossy(text);
@@ -163,3 +248,5 @@ impl FallbackIndex {
 
 /// How often the index is written before other writers are taken to win every time.
 const MAX_WRITES: u32 = 5;
+/// Longer than one round of reading and writing.
+const MEETING: Duration = Duration::from_secs(1);

@@ -26,10 +26,26 @@ use super::realm::Realm;
 use super::token::{self, Grant};
 
 /// What a token allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Access {
     Pull,
     Push,
+    Delete,
+    /// Also reading from another repository of the registry, whose path this is.
+    Mount(Arc<str>),
+}
+
+impl Access {
+    /// The scopes of a token for `path`: never more than the request needs, whatever a challenge names.
+    fn scopes(&self, path: &str) -> Vec<String> {
+        let scope = |path: &str, actions: &str| format!("repository:{path}:{actions}");
+        match self {
+            Self::Pull => vec![scope(path, "pull")],
+            Self::Push => vec![scope(path, "pull,push")],
+            Self::Delete => vec![scope(path, "delete")],
+            Self::Mount(from) => vec![scope(path, "pull,push"), scope(from, "pull")],
+        }
+    }
 }
 
 /// Credentials and the slots of all repositories.
@@ -101,7 +117,7 @@ impl Auth {
 
 impl Registry {
     pub(crate) fn session<'a>(&'a self, repository: &'a Repository, access: Access) -> Session<'a> {
-        let slot = self.0.auth.slot(repository, access);
+        let slot = self.0.auth.slot(repository, access.clone());
         Session { registry: self, repository, access, slot, sent: None, tried: None }
     }
 }
@@ -165,7 +181,8 @@ impl Session<'_> {
 
     /// Renews the token on the side, unless it is another one by then.
     fn refresh_ahead(&self) {
-        let (registry, repository, access) = (self.registry.clone(), self.repository.clone(), self.access);
+        let (registry, repository, access) =
+            (self.registry.clone(), self.repository.clone(), self.access.clone());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         drop(runtime.spawn(async move {
             let session = registry.session(&repository, access);
@@ -288,13 +305,8 @@ impl Session<'_> {
             let at = format!("{place} (token server {})", realm.url.host_str().unwrap_or_default());
             return Err(Error::auth(at, AuthFailure::RealmRefused));
         }
-        // Never more than the request needs, whatever the challenge names.
-        let actions = match self.access {
-            Access::Pull => "pull",
-            Access::Push => "pull,push",
-        };
-        let scope = format!("repository:{}:{actions}", self.repository.path());
-        let Some(token) = self.registry.token(&registry, realm.url, service, &scope, grant).await? else {
+        let scopes = self.access.scopes(self.repository.path());
+        let Some(token) = self.registry.token(&registry, realm.url, service, &scopes, grant).await? else {
             return Ok(None);
         };
         let header = token::bearer(&token.secret);

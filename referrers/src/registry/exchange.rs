@@ -2,6 +2,8 @@
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{
     ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
@@ -13,6 +15,7 @@ use url::Url;
 use crate::{Error, ErrorKind, Registry, Repository, Result, media_type};
 
 use super::auth::Access;
+use super::payload::Payload;
 use super::{address, refusal, retry};
 
 /// What is sent.
@@ -23,7 +26,7 @@ pub(crate) struct Ask<'a> {
     method: Method,
     url: Url,
     headers: HeaderMap,
-    body: Bytes,
+    payload: Payload,
     /// The largest body of a successful answer, in bytes.
     limit: u64,
 }
@@ -44,10 +47,13 @@ pub(crate) struct Reply {
 
 impl<'a> Ask<'a> {
     pub(crate) fn new(repository: &'a Repository, method: Method, url: Url, limit: u64) -> Self {
-        let access =
-            if method == Method::GET || method == Method::HEAD { Access::Pull } else { Access::Push };
+        let access = match method {
+            Method::GET | Method::HEAD => Access::Pull,
+            Method::DELETE => Access::Delete,
+            _ => Access::Push,
+        };
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-        Self { repository, access, method, url, headers, body: Bytes::new(), limit }
+        Self { repository, access, method, url, headers, payload: Payload::Bytes(Bytes::new()), limit }
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
@@ -62,16 +68,31 @@ impl<'a> Ask<'a> {
         self
     }
 
-    pub(crate) fn body(mut self, content_type: &str, body: Bytes) -> Self {
-        self.body = body;
+    pub(crate) fn body(self, content_type: &str, body: Bytes) -> Self {
+        self.payload(content_type, Payload::Bytes(body))
+    }
+
+    pub(crate) fn payload(mut self, content_type: &str, payload: Payload) -> Self {
+        self.payload = payload;
         self.header_text(CONTENT_TYPE, content_type)
+    }
+
+    /// For a right that the method does not tell.
+    pub(crate) fn access(mut self, access: Access) -> Self {
+        self.access = access;
+        self
+    }
+
+    /// Time beyond the deadline of small calls that the payload may take.
+    fn extra_time(&self) -> Duration {
+        Duration::from_secs(self.payload.len().checked_div(SLOWEST).unwrap_or_default())
     }
 
     /// Whether sending it twice does the same as sending it once. The `PUT` that closes an upload does
     /// not: its session is gone the second time.
     fn is_repeatable(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD)
-            || self.method == Method::PUT && self.url.path().contains("/manifests/")
+            || matches!(self.method, Method::PUT | Method::DELETE) && self.url.path().contains("/manifests/")
     }
 
     fn may_follow(&self, status: StatusCode, from: &Url, to: &Url) -> bool {
@@ -104,7 +125,7 @@ impl Reply {
 impl Registry {
     /// Sends `ask`, answers challenges, follows redirects and repeats what a repetition may mend.
     pub(crate) async fn exchange(&self, ask: Ask<'_>) -> Result<Reply> {
-        let (clock, after) = (self.clock(), self.0.options.deadline);
+        let (clock, after) = (self.clock(), self.0.options.deadline.saturating_add(ask.extra_time()));
         let deadline = clock.now().checked_add(after);
         let at = |kind| Error::new(kind, place(&ask.method, &ask.url));
         let host = ask.repository.api_host();
@@ -139,7 +160,7 @@ impl Registry {
 
     /// One try, repeated only to answer a challenge.
     async fn authorised(&self, ask: &Ask<'_>) -> Result<Reply> {
-        let mut session = self.session(ask.repository, ask.access);
+        let mut session = self.session(ask.repository, ask.access.clone());
         let mut authorization = session.current().await?;
         loop {
             let reply = self.follow(ask, authorization.as_ref()).await?;
@@ -165,7 +186,7 @@ impl Registry {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }
             if !matches!(ask.method, Method::GET | Method::HEAD) {
-                request = request.body(ask.body.clone());
+                request = request.body(ask.payload.body());
             }
             let response = request.send().await.map_err(|e| network(&place, e))?;
             let status = response.status();
@@ -178,6 +199,9 @@ impl Registry {
                 continue;
             }
             let headers = response.headers().clone();
+            if from_registry {
+                self.0.warnings.collect(registry.host_str().unwrap_or_default(), &headers);
+            }
             let coded = headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
             if coded && status.is_success() {
                 return Err(Error::protocol(place, "answer", "it is encoded, which was not accepted"));
@@ -258,6 +282,8 @@ fn redirect(from: &Url, headers: &HeaderMap, place: &str) -> Result<Url> {
 
 /// OCI distribution-spec does not say; blob stores need one or two.
 const MAX_REDIRECTS: u32 = 5;
+/// Bytes a second that an upload makes at least.
+const SLOWEST: u64 = 128 << 10;
 
 #[cfg(test)]
 mod tests {

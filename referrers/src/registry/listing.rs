@@ -180,7 +180,7 @@ fn read_page(reply: Reply) -> Result<Index> {
     index.ok_or_else(|| Error::protocol(place, "page of referrers", "it is not an index"))
 }
 
-fn next_page(reply: &Reply) -> Result<Option<Url>> {
+pub(crate) fn next_page(reply: &Reply) -> Result<Option<Url>> {
     let values = reply.headers.get_all(LINK).iter().filter_map(|value| value.to_str().ok());
     let Some(target) = link::next(values) else { return Ok(None) };
     let url = exchange::resolve(&reply.url, target, &reply.place)?;

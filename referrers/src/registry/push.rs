@@ -1,13 +1,21 @@
 //! Uploading blobs and manifests.
 
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
 use bytes::Bytes;
-use reqwest::header::LOCATION;
-use reqwest::{Method, StatusCode};
+use reqwest::Method;
 
-use crate::{Descriptor, Digest, Error, Manifest, Reference, Registry, Repository, Result};
+use crate::digest::Hasher;
+use crate::{
+    Algorithm, Descriptor, Digest, Error, ErrorKind, Manifest, Reference, Registry, Repository, Result,
+};
 
-use super::exchange::{self, Ask};
+use super::exchange::Ask;
+use super::payload::Payload;
 use super::pull::CONTENT_DIGEST;
+use super::upload::UploadOptions;
 
 /// What became of a pushed manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,37 +32,50 @@ impl Registry {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Auth`](crate::ErrorKind::Auth) without the right to push;
-    /// [`ErrorKind::Integrity`](crate::ErrorKind::Integrity) if the registry stored something else.
+    /// [`ErrorKind::Auth`] without the right to push; [`ErrorKind::Integrity`] if the registry stored something
+    /// else.
     pub async fn push_blob(&self, repository: &Repository, bytes: Bytes) -> Result<Digest> {
         let digest = Digest::sha256_of(&bytes);
-        let url = self.url(repository, &format!("blobs/{digest}"))?;
-        let head = self.exchange(Ask::new(repository, Method::HEAD, url, 0)).await?;
-        if head.status == StatusCode::OK {
-            return Ok(digest);
-        }
-        let answers = self.0.options.limits.token;
-        let url = self.url(repository, "blobs/uploads/")?;
-        let started = self.exchange(Ask::new(repository, Method::POST, url, answers)).await?.success()?;
-        let location = started.header(LOCATION.as_str());
-        let location =
-            location.ok_or_else(|| Error::protocol(&*started.place, "upload", "it names no location"))?;
-        // The location may have a query that the registry needs; the digest is added to it.
-        let mut location = exchange::resolve(&started.url, location, &started.place)?;
-        location.query_pairs_mut().append_pair("digest", digest.as_str());
-        let ask = Ask::new(repository, Method::PUT, location, answers)
-            .body("application/octet-stream", bytes.clone());
-        let stored = self.exchange(ask).await?.success()?;
-        confirm(stored.header(CONTENT_DIGEST), &digest, &bytes, &stored.place)?;
+        let options = UploadOptions::default();
+        self.upload(repository, &digest, &Payload::Bytes(bytes), &options).await?;
         Ok(digest)
+    }
+
+    /// Uploads the file at `path` as a blob, unless the repository has it already, and returns its descriptor
+    /// with the type `application/octet-stream`.
+    ///
+    /// The file is read twice, to name it and to send it, and never held as a whole. One that changes in
+    /// between is refused by the registry. A large one has more time than other calls: it must not be slower
+    /// than 128 KiB/s.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::File`] if the file cannot be read, and as [`push_blob`](Self::push_blob).
+    pub async fn push_file(
+        &self,
+        repository: &Repository,
+        path: impl AsRef<Path>,
+        options: &UploadOptions,
+    ) -> Result<Descriptor> {
+        let path: Arc<Path> = path.as_ref().into();
+        let hashed = Arc::clone(&path);
+        let unreadable = |error| {
+            let kind = ErrorKind::File { what: "blob" };
+            Error::new(kind, path.display().to_string()).because(error)
+        };
+        let read = tokio::task::spawn_blocking(move || digest_of_file(&hashed)).await;
+        let (digest, size) = read.map_err(std::io::Error::other).flatten().map_err(unreadable)?;
+        let payload = Payload::File { path: Arc::clone(&path), range: 0..size };
+        self.upload(repository, &digest, &payload, options).await?;
+        Ok(Descriptor::new("application/octet-stream", digest, size))
     }
 
     /// Uploads a manifest under the reference's digest or tag.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Integrity`](crate::ErrorKind::Integrity) if the reference's digest is another one, or
-    /// the registry stored something else; as [`Manifest::parse`] for bytes that are no manifest.
+    /// [`ErrorKind::Integrity`] if the reference's digest is another one, or the registry stored something
+    /// else; as [`Manifest::parse`] for bytes that are no manifest.
     pub async fn push_manifest(
         &self,
         reference: &Reference,
@@ -66,20 +87,44 @@ impl Registry {
         let ask = Ask::new(reference.repository(), Method::PUT, url, self.0.options.limits.token)
             .body(manifest.media_type(), manifest.bytes().clone());
         let stored = self.exchange(ask).await?.success()?;
-        confirm(stored.header(CONTENT_DIGEST), manifest.digest(), manifest.bytes(), &stored.place)?;
+        match stored.header(CONTENT_DIGEST).map(str::parse::<Digest>) {
+            // One that hashes by another algorithm is checked by that.
+            Some(Ok(stated)) if stated != *manifest.digest() => {
+                stated.verify(manifest.bytes(), &stored.place)?
+            }
+            _ => {}
+        }
         let subject = manifest.subject().map(|subject| subject.digest.as_str());
         let subject_listed = subject.is_some() && stored.header(OCI_SUBJECT) == subject;
         Ok(Pushed { descriptor: manifest.descriptor(), subject_listed })
     }
 }
 
-/// Checks what the registry says it stored. One that hashes by another algorithm is checked by that.
-fn confirm(stated: Option<&str>, digest: &Digest, bytes: &[u8], place: &str) -> Result<()> {
+/// Checks what the registry says it stored. What it says in another algorithm says nothing.
+pub(crate) fn confirm(stated: Option<&str>, digest: &Digest, place: &str) -> Result<()> {
     match stated.map(str::parse::<Digest>) {
-        Some(Ok(stated)) if stated != *digest => stated.verify(bytes, place),
+        Some(Ok(stated)) if stated.algorithm() == digest.algorithm() && stated != *digest => {
+            let (expected, actual) = (digest.to_string(), stated.to_string());
+            Err(Error::new(ErrorKind::Integrity { what: "digest", expected, actual }, place))
+        }
         _ => Ok(()),
+    }
+}
+
+fn digest_of_file(path: &Path) -> std::io::Result<(Digest, u64)> {
+    let mut file = std::fs::File::open(path)?;
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let (mut buffer, mut size) = (vec![0; HASH_PIECE], 0u64);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok((hasher.finish(), size));
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+        size = size.saturating_add(read as u64);
     }
 }
 
 /// OCI distribution-spec, "Pushing Manifests with Subject": names the subject if the registry has the API.
 const OCI_SUBJECT: &str = "oci-subject";
+const HASH_PIECE: usize = 1 << 20;

@@ -35,7 +35,7 @@ pub(crate) enum Grant<'a> {
 }
 
 impl Registry {
-    /// Asks for a token of one scope; `None` if the token server refuses the credential.
+    /// Asks for a token; `None` if the token server refuses the credential.
     ///
     /// Whether a credential may go to the realm is judged by the caller. Redirects are not followed: a realm is
     /// judged by its host, and a redirect would leave it.
@@ -44,20 +44,23 @@ impl Registry {
         registry: &Url,
         mut realm: Url,
         service: Option<&str>,
-        scope: &str,
+        scopes: &[String],
         grant: Grant<'_>,
     ) -> Result<Option<Token>> {
         let http = self.client_for(&realm, registry, &exchange::place(&Method::GET, &realm))?;
-        let service = service.map(|service| ("service", service));
-        let asked = service.into_iter().chain([("scope", scope), ("client_id", env!("CARGO_PKG_NAME"))]);
+        let asked = service.map(|service| ("service", service)).into_iter();
+        let asked = asked.chain([("client_id", env!("CARGO_PKG_NAME"))]);
         let (method, request) = if let Grant::Identity(secret) = grant {
             // The OAuth 2.0 form, whose secrets are in the body.
             let mut form = form_urlencoded::Serializer::new(String::new());
             form.append_pair("grant_type", "refresh_token").append_pair("refresh_token", secret.expose());
-            let request = http.post(realm.clone()).body(form.extend_pairs(asked).finish());
+            let request = http
+                .post(realm.clone())
+                .body(form.extend_pairs(asked).append_pair("scope", &scopes.join(" ")).finish());
             (Method::POST, request.header(CONTENT_TYPE, "application/x-www-form-urlencoded"))
         } else {
-            realm.query_pairs_mut().extend_pairs(asked);
+            let scopes = scopes.iter().map(|scope| ("scope", scope.as_str()));
+            realm.query_pairs_mut().extend_pairs(asked).extend_pairs(scopes);
             (Method::GET, http.get(realm.clone()))
         };
         let place = exchange::place(&method, &realm);
