@@ -18,12 +18,14 @@ mod image_source;
 mod layers;
 mod manifest;
 pub mod media_type;
+mod oci_layout;
 mod platform;
 mod reference;
 mod registry;
 #[cfg(feature = "lazy-fetch")]
 mod registry_blob;
 mod resolve;
+mod watch;
 
 pub use artifact_type::AcceptedType;
 pub use cache::{Cache, CacheOptions, Cached};
@@ -40,6 +42,7 @@ pub use image_config::{ImageConfig, RuntimeConfig};
 pub use image_source::{Freshness, ImageSource, Named};
 pub use layers::{Classified, Kind, Layer, LayerRefusal, Role, classify};
 pub use manifest::{Content, ImageManifest, Index, Manifest};
+pub use oci_layout::OciLayout;
 pub use platform::Platform;
 pub use reference::{Reference, Repository};
 pub use registry::{
@@ -51,3 +54,4 @@ pub use resolve::{
     Accelerated, AnnotationIs, Binding, Decision, Dependency, DependencyRole, Mode, Outcome, Pins,
     Resolution, ResolveOptions, ResolvedImage, Resolver, Stage, Sticky, Verdict, Verifier,
 };
+pub use watch::{Change, State, Watch};

@@ -87,6 +87,17 @@ impl Registry {
         Ok(self.manifest(reference).await?.descriptor())
     }
 
+    /// The size in bytes of the blob `digest`, if the registry has it and tells.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if it has not.
+    pub async fn head_blob(&self, repository: &Repository, digest: &Digest) -> Result<Option<u64>> {
+        let url = self.url(repository, &format!("blobs/{digest}"))?;
+        let reply = self.exchange(Ask::new(repository, Method::HEAD, url, 0)).await?.success()?;
+        Ok(reply.header("content-length").and_then(|text| text.parse().ok()))
+    }
+
     /// The bytes of a small blob, checked against its descriptor. Layers are not small.
     ///
     /// # Errors

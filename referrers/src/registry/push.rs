@@ -64,7 +64,7 @@ impl Registry {
             Error::new(kind, path.display().to_string()).because(error)
         };
         let read = tokio::task::spawn_blocking(move || digest_of_file(&hashed)).await;
-        let (digest, size) = read.map_err(std::io::Error::other).flatten().map_err(unreadable)?;
+        let (digest, size) = read.map_err(std::io::Error::other).and_then(|read| read).map_err(unreadable)?;
         let payload = Payload::File { path: Arc::clone(&path), range: 0..size };
         self.upload(repository, &digest, &payload, options).await?;
         Ok(Descriptor::new("application/octet-stream", digest, size))
