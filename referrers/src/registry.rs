@@ -5,23 +5,23 @@
 //!        └──────┬───────┘
 //!           exchange                    how: authorisation, redirects, retries, deadline, size limit
 //!         ┌─────┴─────┐
-//!       auth        retry               token cache and challenges · waiting
+//!       auth    gate · retry            token cache and challenges · waiting
 //!         │
 //!   challenge · realm · token           who is asked for a token, and whether credentials may go there
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
-use crate::{Clock, CredentialSource, Error, ErrorKind, Repository, Result, TokioClock};
+use crate::{Clock, CredentialSource, Error, ErrorKind, Mirror, Repository, Result, TokioClock};
 
 use self::address::Guard;
 use self::auth::Auth;
-use self::retry::Gates;
+use self::gate::Gates;
 use self::support::Support;
 use self::warning::Warnings;
 
@@ -30,6 +30,7 @@ mod attach;
 mod auth;
 mod challenge;
 mod exchange;
+mod gate;
 mod link;
 mod listing;
 mod payload;
@@ -88,6 +89,8 @@ pub struct RegistryOptions {
     /// Hosts, with a port unless it is the scheme's own, of token servers that credentials may be sent to
     /// beside those on the registry's own host and the well-known ones.
     pub trusted_realms: BTreeSet<String>,
+    /// Hosts that are asked before a registry, by the registry's host, the first first.
+    pub mirrors: BTreeMap<String, Vec<Mirror>>,
     /// Whether redirects and realms may lead into private networks. Registries in a cloud's own network need
     /// that; a host that reads from the public network only does not.
     pub private_redirects: bool,
@@ -121,7 +124,9 @@ impl Registry {
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] if no HTTP client can be made with these options.
-    pub fn new(options: RegistryOptions, credentials: Arc<dyn CredentialSource>) -> Result<Self> {
+    pub fn new(mut options: RegistryOptions, credentials: Arc<dyn CredentialSource>) -> Result<Self> {
+        let plain_mirrors = options.mirrors.values().flatten().filter(|mirror| mirror.is_plain_http());
+        options.plain_http.extend(plain_mirrors.map(|mirror| mirror.host().to_owned()).collect::<Vec<_>>());
         let http = client(&options, true)?;
         let elsewhere = if options.private_redirects { http.clone() } else { client(&options, false)? };
         let auth = Auth::new(credentials);
@@ -144,6 +149,10 @@ impl Registry {
     /// They are for people, such as a notice that the registry is to be switched off; nothing depends on them.
     pub fn warnings(&self) -> Vec<String> {
         self.0.warnings.all()
+    }
+
+    pub(crate) fn mirrors(&self, repository: &Repository) -> impl Iterator<Item = &Mirror> {
+        self.0.options.mirrors.get(repository.host()).into_iter().flatten()
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -175,12 +184,13 @@ impl Registry {
 
 /// An HTTP client that connects to private networks only if `private`.
 fn client(options: &RegistryOptions, private: bool) -> Result<reqwest::Client> {
-    let local = options.plain_http.iter().chain(&options.trusted_realms);
+    let mirrors = options.mirrors.values().flatten().map(Mirror::host);
+    let named = options.plain_http.iter().chain(&options.trusted_realms).map(String::as_str);
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
-        .dns_resolver(Arc::new(Guard::new(local, private)))
+        .dns_resolver(Arc::new(Guard::new(named.chain(mirrors), private)))
         .user_agent(&options.user_agent)
         .build()
         .map_err(|e| {
@@ -207,6 +217,13 @@ impl RegistryOptions {
     #[must_use]
     pub fn with_trusted_realm(mut self, host: impl Into<String>) -> Self {
         self.trusted_realms.insert(host.into());
+        self
+    }
+
+    /// Asks `mirror`, after those before it, before the registry `host`.
+    #[must_use]
+    pub fn with_mirror(mut self, host: impl Into<String>, mirror: Mirror) -> Self {
+        self.mirrors.entry(host.into()).or_default().push(mirror);
         self
     }
 
@@ -245,6 +262,7 @@ impl Default for RegistryOptions {
         Self {
             plain_http: BTreeSet::new(),
             trusted_realms: BTreeSet::new(),
+            mirrors: BTreeMap::new(),
             private_redirects: true,
             deadline: Duration::from_secs(30),
             limits: Limits::default(),

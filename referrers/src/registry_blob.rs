@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use lazy_fetch::{Endpoint, Locate, Location};
-use reqwest::header::{AUTHORIZATION, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use url::Url;
 
 use crate::registry::Access;
-use crate::{Digest, Error, ErrorKind, Registry, Repository, Result};
+use crate::{Capability, Digest, Error, ErrorKind, Registry, Repository, Result};
 
 /// Where a blob is and what authorises reading it: an [`Endpoint`] for `lazy_fetch::HttpSource`.
 ///
@@ -19,6 +19,8 @@ pub struct RegistryBlob {
     registry: Registry,
     repository: Repository,
     url: Url,
+    /// What else is sent, to a mirror.
+    headers: HeaderMap,
     /// The header given to the last first try. It is not replaced by the one that follows a rejection, so
     /// that several requests which were rejected together lead to one renewal.
     given: Mutex<Option<HeaderValue>>,
@@ -32,8 +34,26 @@ impl Registry {
     /// [`ErrorKind::Invalid`] if no URL can be made of the names.
     pub fn blob(&self, repository: &Repository, digest: &Digest) -> Result<RegistryBlob> {
         let url = self.url(repository, &format!("blobs/{digest}"))?;
-        let given = Mutex::new(None);
-        Ok(RegistryBlob { registry: self.clone(), repository: repository.clone(), url, given })
+        Ok(self.blob_at(repository.clone(), url, HeaderMap::new()))
+    }
+
+    /// The blob at every host that may be asked for it: mirrors first, the registry last.
+    ///
+    /// # Errors
+    ///
+    /// As [`blob`](Self::blob).
+    pub fn blob_with_mirrors(&self, repository: &Repository, digest: &Digest) -> Result<Vec<RegistryBlob>> {
+        let mut blobs = Vec::new();
+        for mirror in self.mirrors(repository).filter(|mirror| mirror.can(Capability::Pull)) {
+            let url = mirror.url(repository, &format!("blobs/{digest}"), None);
+            blobs.push(self.blob_at(mirror.repository(repository)?, url, mirror.headers().clone()));
+        }
+        blobs.push(self.blob(repository, digest)?);
+        Ok(blobs)
+    }
+
+    fn blob_at(&self, repository: Repository, url: Url, headers: HeaderMap) -> RegistryBlob {
+        RegistryBlob { registry: self.clone(), repository, url, headers, given: Mutex::new(None) }
     }
 }
 
@@ -71,7 +91,11 @@ impl Endpoint for RegistryBlob {
             Ok(header) => header,
             Err(_) => Err(Error::new(ErrorKind::Timeout { after }, self.place())),
         };
-        let location = Location::new(self.url.as_str());
+        let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+        let extra = self.headers.iter().filter_map(|(name, value)| Some((name, text(value)?)));
+        let location = extra.fold(Location::new(self.url.as_str()), |location, (name, value)| {
+            location.with_header(name.as_str(), value)
+        });
         let header = header?;
         Ok(match header.as_ref().and_then(|header| header.to_str().ok()) {
             Some(header) => location.with_header(AUTHORIZATION.as_str(), header),

@@ -74,7 +74,7 @@ async fn a_full_mode_referrer_is_used() {
     let layer = DependencyRole::AcceleratedLayer;
     assert_eq!(roles, [DependencyRole::AcceleratedManifest, layer, layer]);
     // Base manifest, its configuration, the list, the referrer; its configuration is the base's.
-    assert_eq!(scene.registry.server.requests().len(), 5);
+    assert_eq!(scene.registry.server.requests().len(), 4);
 }
 
 #[tokio::test]

@@ -31,8 +31,8 @@ pub(crate) struct Guard {
 
 impl Guard {
     /// `local` are hosts, with or without ports, that the embedder has named.
-    pub(crate) fn new<'a>(local: impl IntoIterator<Item = &'a String>, private: bool) -> Self {
-        let name = |host: &String| host.rsplit_once(':').map_or(host.as_str(), |(name, _)| name).to_owned();
+    pub(crate) fn new<'a>(local: impl IntoIterator<Item = &'a str>, private: bool) -> Self {
+        let name = |host: &str| host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
         let local_names = local.into_iter().map(name).chain([LOCALHOST.to_owned()]).collect();
         Self { local_names: Arc::new(local_names), private }
     }
@@ -191,8 +191,7 @@ mod tests {
 
     #[test]
     fn a_name_leads_to_this_host_only_if_it_was_configured_to() {
-        let local = ["registry.test:5000".to_owned()];
-        let guard = Guard::new(&local, true);
+        let guard = Guard::new(["registry.test:5000"], true);
         let here: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let there: SocketAddr = "8.8.8.8:0".parse().unwrap();
         assert_eq!(guard.allowed("registry.test", [here].into_iter()), Ok(vec![here]));

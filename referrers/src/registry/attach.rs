@@ -137,7 +137,9 @@ impl Registry {
         reference: &Reference,
         subject: &Digest,
     ) -> Result<Option<(FallbackIndex, Digest)>> {
-        let reply = self.fetch_manifest(reference, self.0.options.limits.referrers_page).await?;
+        // What a mirror has may be older than what is about to be replaced.
+        let ask = self.ask_manifest(reference, self.0.options.limits.referrers_page)?;
+        let reply = self.exchange(ask).await?;
         if reply.status == StatusCode::NOT_FOUND {
             return Ok(None);
         }

@@ -12,9 +12,10 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use crate::{Error, ErrorKind, Registry, Repository, Result, media_type};
+use crate::{Capability, Digest, Error, ErrorKind, Mirror, Registry, Repository, Result, media_type};
 
 use super::auth::Access;
+use super::gate::Late;
 use super::payload::Payload;
 use super::{address, refusal, retry};
 
@@ -29,6 +30,9 @@ pub(crate) struct Ask<'a> {
     payload: Payload,
     /// The largest body of a successful answer, in bytes.
     limit: u64,
+    /// What a mirror must be capable of to be asked instead, and the digest of what it then answers; without
+    /// it none is asked.
+    mirrored: Option<(Capability, Option<&'a Digest>)>,
 }
 
 /// What came back: any status but 401, 403 and those that a retry may mend.
@@ -37,6 +41,8 @@ pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// Whose answer it is: that of the registry asked, or of a mirror.
+    pub(crate) repository: Repository,
     /// Where it came from, after redirects.
     pub(crate) url: Url,
     /// The method with the URL's host and path, for errors.
@@ -53,7 +59,16 @@ impl<'a> Ask<'a> {
             _ => Access::Push,
         };
         let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
-        Self { repository, access, method, url, headers, payload: Payload::Bytes(Bytes::new()), limit }
+        Self {
+            repository,
+            access,
+            method,
+            url,
+            headers,
+            payload: Payload::Bytes(Bytes::new()),
+            limit,
+            mirrored: None,
+        }
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: &'static str) -> Self {
@@ -80,6 +95,13 @@ impl<'a> Ask<'a> {
     /// For a right that the method does not tell.
     pub(crate) fn access(mut self, access: Access) -> Self {
         self.access = access;
+        self
+    }
+
+    /// May be asked of mirrors that are capable of it. What they answer to a `GET` must have the digest, if
+    /// there is one: a mirror with other bytes has not what was asked for.
+    pub(crate) fn mirrored(mut self, capability: Capability, digest: Option<&'a Digest>) -> Self {
+        self.mirrored = Some((capability, digest));
         self
     }
 
@@ -123,8 +145,42 @@ impl Reply {
 }
 
 impl Registry {
-    /// Sends `ask`, answers challenges, follows redirects and repeats what a repetition may mend.
+    /// Asks the mirrors that may answer, then the registry.
     pub(crate) async fn exchange(&self, ask: Ask<'_>) -> Result<Reply> {
+        if let Some((capability, digest)) = ask.mirrored {
+            for mirror in self.mirrors(ask.repository).filter(|mirror| mirror.can(capability)) {
+                let digest = digest.filter(|_| ask.method == Method::GET);
+                let reply = self.ask_mirror(mirror, &ask).await;
+                let is_asked_for = |reply: &Reply| {
+                    !reply.status.is_success()
+                        || digest.is_none_or(|digest| digest.verify(&reply.body, "").is_ok())
+                };
+                if let Some(reply) = reply.filter(is_asked_for) {
+                    return Ok(reply);
+                }
+            }
+        }
+        self.exchange_here(ask).await
+    }
+
+    /// One try at a mirror. Whatever goes wrong, somebody else is asked.
+    async fn ask_mirror(&self, mirror: &Mirror, ask: &Ask<'_>) -> Option<Reply> {
+        let origin = self.url(ask.repository, "").ok()?;
+        let rest = ask.url.path().strip_prefix(origin.path())?;
+        let repository = mirror.repository(ask.repository).ok()?;
+        let url = mirror.url(ask.repository, rest, ask.url.query());
+        let mut headers = ask.headers.clone();
+        headers.extend(mirror.headers().clone());
+        let payload = ask.payload.clone();
+        let (method, access, limit) = (ask.method.clone(), ask.access.clone(), ask.limit);
+        let asked =
+            Ask { repository: &repository, access, method, url, headers, payload, limit, mirrored: None };
+        let reply = tokio::time::timeout(MIRROR_TIME, self.authorised(&asked)).await.ok()?.ok()?;
+        (reply.status.is_success() || reply.status == StatusCode::NOT_MODIFIED).then_some(reply)
+    }
+
+    /// Sends `ask`, answers challenges, follows redirects and repeats what a repetition may mend.
+    async fn exchange_here(&self, ask: Ask<'_>) -> Result<Reply> {
         let (clock, after) = (self.clock(), self.0.options.deadline.saturating_add(ask.extra_time()));
         let deadline = clock.now().checked_add(after);
         let at = |kind| Error::new(kind, place(&ask.method, &ask.url));
@@ -132,24 +188,32 @@ impl Registry {
         let mut tries = 1;
         loop {
             // The reason for waiting says more than that the time is up.
-            if let Err(wait) = self.0.gates.pass(host, clock, deadline).await {
-                return Err(at(ErrorKind::RateLimited { retry_after: Some(wait) }));
-            }
+            let passage = match self.0.gates.pass(host, clock, deadline).await {
+                Ok(passage) => passage,
+                Err(Late::Closed(wait)) => {
+                    return Err(at(ErrorKind::RateLimited { retry_after: Some(wait) }));
+                }
+                Err(Late::Full) => return Err(at(ErrorKind::Timeout { after })),
+            };
             let left = deadline.map_or(after, |deadline| deadline.saturating_duration_since(clock.now()));
             let outcome = match tokio::time::timeout(left, self.authorised(&ask)).await {
                 Ok(outcome) => outcome.and_then(refusal::unless_transient),
                 Err(_) => return Err(at(ErrorKind::Timeout { after })),
             };
             let error = match outcome {
-                Err(error) if error.is_transient() && ask.is_repeatable() && tries < retry::TRIES => error,
-                settled => return settled,
+                Err(error) if ask.is_repeatable() && retry::worth_another(tries, &error) => error,
+                settled => {
+                    passage.succeeded();
+                    return settled;
+                }
             };
             let Some(until) = clock.now().checked_add(retry::backoff(tries, &error)) else {
                 return Err(error);
             };
             if let ErrorKind::RateLimited { .. } = error.kind() {
-                self.0.gates.close(host, until);
+                passage.close(until);
             }
+            drop(passage);
             if deadline.is_some_and(|deadline| until >= deadline) {
                 return Err(error);
             }
@@ -181,7 +245,8 @@ impl Registry {
             let place = place(&ask.method, &url);
             let from_registry = url.origin() == registry.origin();
             let client = self.client_for(&url, &registry, &place)?;
-            let mut request = client.request(ask.method.clone(), url.clone()).headers(ask.headers.clone());
+            let headers = if from_registry { ask.headers.clone() } else { without_secrets(&ask.headers) };
+            let mut request = client.request(ask.method.clone(), url.clone()).headers(headers);
             if let (true, Some(authorization)) = (from_registry, authorization) {
                 request = request.header(AUTHORIZATION, authorization.clone());
             }
@@ -213,10 +278,16 @@ impl Registry {
                 Err(_) if !status.is_success() => Bytes::new(),
                 Err(error) => return Err(error),
             };
-            return Ok(Reply { status, headers, body, url, place, from_registry });
+            let repository = ask.repository.clone();
+            return Ok(Reply { status, headers, body, repository, url, place, from_registry });
         }
         Err(Error::refused(place(&ask.method, &url), "more than 5 redirects"))
     }
+}
+
+/// The headers that any host may see: one that was configured for a mirror is for that alone.
+fn without_secrets(headers: &HeaderMap) -> HeaderMap {
+    headers.iter().filter(|(_, value)| !value.is_sensitive()).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 /// Reads a body of at most `limit` bytes.
@@ -282,6 +353,8 @@ fn redirect(from: &Url, headers: &HeaderMap, place: &str) -> Result<Url> {
 
 /// OCI distribution-spec does not say; blob stores need one or two.
 const MAX_REDIRECTS: u32 = 5;
+/// Longer than a mirror that is worth asking takes.
+const MIRROR_TIME: Duration = Duration::from_secs(5);
 /// Bytes a second that an upload makes at least.
 const SLOWEST: u64 = 128 << 10;
 

@@ -10,7 +10,10 @@ use url::Url;
 
 use crate::fallback::fallback_reference;
 use crate::media_type::OCI_INDEX;
-use crate::{Descriptor, Digest, Error, ErrorKind, Freshness, Index, Manifest, Registry, Repository, Result};
+use crate::{
+    Capability, Descriptor, Digest, Error, ErrorKind, Freshness, Index, Manifest, Registry, Repository,
+    Result,
+};
 
 use super::exchange::{self, Ask, Reply};
 use super::{link, pull, refusal};
@@ -92,7 +95,7 @@ impl Registry {
         match api {
             ApiSupport::Supported => {
                 self.0.support.found(repository);
-                return self.follow_pages(repository, first).await;
+                return self.follow_pages(first).await;
             }
             ApiSupport::Unsupported => self.0.support.missed(repository, self.clock().now()),
             ApiSupport::Unknown => {}
@@ -102,13 +105,17 @@ impl Registry {
 
     async fn referrers_page(&self, repository: &Repository, url: &Url) -> Result<Reply> {
         let limit = self.0.options.limits.referrers_page;
-        let ask = Ask::new(repository, Method::GET, url.clone(), limit).header(ACCEPT, OCI_INDEX);
+        let ask = Ask::new(repository, Method::GET, url.clone(), limit)
+            .header(ACCEPT, OCI_INDEX)
+            .mirrored(Capability::Referrers, None);
         self.exchange(ask).await
     }
 
-    async fn follow_pages(&self, repository: &Repository, first: Reply) -> Result<Listing> {
+    async fn follow_pages(&self, first: Reply) -> Result<Listing> {
         let mut listing = Listing::empty(ApiSupport::Supported);
         let mut visited = HashSet::from([first.url.clone()]);
+        // The pages of one host are no continuation of another's.
+        let repository = first.repository.clone();
         let mut page = first;
         loop {
             let next = next_page(&page)?;
@@ -126,7 +133,7 @@ impl Registry {
             if visited.len() > MAX_PAGES {
                 return Err(limit("pages of referrers", MAX_PAGES, place));
             }
-            page = self.referrers_page(repository, &next).await?.success()?;
+            page = self.referrers_page(&repository, &next).await?.success()?;
             if page.media_type() != OCI_INDEX {
                 return Err(Error::protocol(page.place, "page of referrers", "it is not an OCI index"));
             }
@@ -142,7 +149,8 @@ impl Registry {
         api: ApiSupport,
     ) -> Result<Listing> {
         let reference = fallback_reference(repository, subject)?;
-        let reply = self.fetch_manifest(&reference, self.0.options.limits.referrers_page).await?;
+        let ask = self.ask_manifest(&reference, self.0.options.limits.referrers_page)?;
+        let reply = self.exchange(ask.mirrored(Capability::Referrers, None)).await?;
         let mut listing = Listing::empty(api);
         if reply.status == reqwest::StatusCode::NOT_FOUND {
             return Ok(listing);

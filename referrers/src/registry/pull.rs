@@ -10,8 +10,8 @@ use reqwest::{Method, StatusCode};
 use crate::descriptor::expect;
 use crate::media_type::ACCEPT_MANIFESTS;
 use crate::{
-    Descriptor, Digest, Error, ErrorKind, ImageConfig, ImageManifest, ImageSource, Listing, Manifest, Named,
-    Reference, Registry, Repository, Result,
+    Capability, Descriptor, Digest, Error, ErrorKind, ImageConfig, ImageManifest, ImageSource, Listing,
+    Manifest, Named, Reference, Registry, Repository, Result,
 };
 
 use super::exchange::{Ask, Reply};
@@ -38,7 +38,7 @@ impl Registry {
     pub async fn manifest_unless(&self, reference: &Reference, known: &Digest) -> Result<Option<Manifest>> {
         let limit = self.0.options.limits.manifest;
         let ask = self.ask_manifest(reference, limit)?.header_text(IF_NONE_MATCH, &format!("\"{known}\""));
-        let reply = self.exchange(ask).await?;
+        let reply = self.exchange(ask.mirrored(capability(reference), reference.digest())).await?;
         if reply.status == StatusCode::NOT_MODIFIED {
             return Ok(None);
         }
@@ -71,7 +71,9 @@ impl Registry {
     /// As [`manifest`](Self::manifest).
     pub async fn head_manifest(&self, reference: &Reference) -> Result<Descriptor> {
         let url = self.url(reference.repository(), &format!("manifests/{}", reference.selector()))?;
-        let ask = Ask::new(reference.repository(), Method::HEAD, url, 0).header(ACCEPT, ACCEPT_MANIFESTS);
+        let ask = Ask::new(reference.repository(), Method::HEAD, url, 0)
+            .header(ACCEPT, ACCEPT_MANIFESTS)
+            .mirrored(capability(reference), None);
         let reply = self.exchange(ask).await?;
         if reply.status != StatusCode::METHOD_NOT_ALLOWED {
             let reply = reply.success()?;
@@ -115,7 +117,13 @@ impl Registry {
         let url = self.url(repository, &format!("blobs/{}", descriptor.digest))?;
         // A longer body than the described one is wrong already; reading it whole would only cost time.
         let limit = descriptor.size.saturating_add(1).min(limit);
-        let reply = self.exchange(Ask::new(repository, Method::GET, url, limit)).await?.success()?;
+        let reply = self
+            .exchange(
+                Ask::new(repository, Method::GET, url, limit)
+                    .mirrored(Capability::Pull, Some(&descriptor.digest)),
+            )
+            .await?
+            .success()?;
         descriptor.verify(&reply.body, &reply.place)?;
         Ok(reply.body)
     }
@@ -130,14 +138,17 @@ impl Registry {
         ImageConfig::parse_at(bytes, &repository.with_digest(image.config.digest.clone()).to_string())
     }
 
-    /// The registry's answer to a request for a manifest, whatever its status.
-    pub(crate) async fn fetch_manifest(&self, reference: &Reference, limit: u64) -> Result<Reply> {
-        self.exchange(self.ask_manifest(reference, limit)?).await
+    /// The answer to a request for a manifest, whatever its status, of a mirror that is capable of that or else
+    /// of the registry.
+    async fn fetch_manifest(&self, reference: &Reference, limit: u64) -> Result<Reply> {
+        let ask = self.ask_manifest(reference, limit)?;
+        self.exchange(ask.mirrored(capability(reference), reference.digest())).await
     }
 
-    fn ask_manifest<'a>(&self, reference: &'a Reference, limit: u64) -> Result<Ask<'a>> {
+    pub(crate) fn ask_manifest<'a>(&self, reference: &'a Reference, limit: u64) -> Result<Ask<'a>> {
         let url = self.url(reference.repository(), &format!("manifests/{}", reference.selector()))?;
-        Ok(Ask::new(reference.repository(), Method::GET, url, limit).header(ACCEPT, ACCEPT_MANIFESTS))
+        let ask = Ask::new(reference.repository(), Method::GET, url, limit).header(ACCEPT, ACCEPT_MANIFESTS);
+        Ok(ask)
     }
 }
 
@@ -173,6 +184,11 @@ pub(crate) fn read_manifest(reply: Reply, expected: Option<&Digest>) -> Result<M
     }
     let media_type = reply.media_type();
     Manifest::parse_at(reply.body, &media_type, expected, &reply.place)
+}
+
+/// What a mirror must be capable of to answer for `reference`.
+fn capability(reference: &Reference) -> Capability {
+    if reference.digest().is_some() { Capability::Pull } else { Capability::Resolve }
 }
 
 fn within(what: &'static str, size: u64, limit: u64, place: &Reference) -> Result<()> {

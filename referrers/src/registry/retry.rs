@@ -1,16 +1,20 @@
-//! When to ask again: growing waits, what the registry asks for, and a gate for all who ask one host.
+//! When to ask again: growing waits, and what the registry asks for.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{Clock, Error, ErrorKind};
+use crate::{Error, ErrorKind};
 
 /// How often one request is sent at most.
 pub(crate) const TRIES: u32 = 5;
+
+/// Whether to ask once more after try number `tries` has failed with `error`. A registry that wants fewer
+/// requests is asked for as long as there is time: it has not failed.
+pub(crate) fn worth_another(tries: u32, error: &Error) -> bool {
+    error.is_transient() && (tries < TRIES || matches!(error.kind(), ErrorKind::RateLimited { .. }))
+}
 
 /// How long to wait after the try number `tries` has failed with `error`.
 ///
@@ -37,49 +41,6 @@ pub(crate) fn parse_retry_after(value: &str, now: Timestamp) -> Option<Duration>
     Some(Duration::try_from(wait).unwrap_or_default())
 }
 
-/// Hosts that asked for fewer requests, and until when nobody asks them.
-#[derive(Debug, Default)]
-pub(crate) struct Gates(Mutex<HashMap<String, Instant>>);
-
-impl Gates {
-    /// Waits until requests to `host` are wanted again.
-    ///
-    /// # Errors
-    ///
-    /// How long that would take, if it is not before `deadline`.
-    pub(crate) async fn pass(
-        &self,
-        host: &str,
-        clock: &dyn Clock,
-        deadline: Option<Instant>,
-    ) -> Result<(), Duration> {
-        while let Some(until) = self.closed_until(host, clock.now()) {
-            if deadline.is_some_and(|deadline| until >= deadline) {
-                return Err(until.saturating_duration_since(clock.now()));
-            }
-            clock.sleep_until(until).await;
-        }
-        Ok(())
-    }
-
-    /// Lets nobody pass to `host` until `until`.
-    pub(crate) fn close(&self, host: &str, until: Instant) {
-        let mut closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = closed.entry(host.to_owned()).or_insert(until);
-        *held = until.max(*held);
-    }
-
-    fn closed_until(&self, host: &str, now: Instant) -> Option<Instant> {
-        let mut closed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let until = *closed.get(host)?;
-        if until <= now {
-            closed.remove(host);
-            return None;
-        }
-        Some(until)
-    }
-}
-
 /// A random duration below `bound`. The keys of a `RandomState` are as random as waits need to be.
 pub(crate) fn random_part(bound: Duration) -> Duration {
     let share = f64::from(RandomState::new().hash_one(()) as u32) / f64::from(u32::MAX);
@@ -93,7 +54,6 @@ const LONGEST_ASKED: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::TokioClock;
 
     #[test]
     fn waits_grow_to_a_bound_and_keep_what_is_asked() {
@@ -121,19 +81,5 @@ mod tests {
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
         assert_eq!(wait("soon"), None);
         assert_eq!(wait("-1"), None);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_closed_gate_holds_everyone_until_it_opens() {
-        let gates = Gates::default();
-        let start = TokioClock.now();
-        let second = Duration::from_secs(1);
-        gates.close("h", start + 3 * second);
-        gates.close("h", start + second);
-        gates.pass("other", &TokioClock, None).await.unwrap();
-        assert_eq!(gates.pass("h", &TokioClock, Some(start + second)).await, Err(3 * second));
-        assert_eq!(TokioClock.now(), start);
-        gates.pass("h", &TokioClock, None).await.unwrap();
-        assert!(TokioClock.now() >= start + 3 * second);
     }
 }

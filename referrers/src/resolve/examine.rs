@@ -114,7 +114,10 @@ impl Search<'_> {
             }
             (binding, _) => binding,
         };
-        let config = if media_type::is_config(&image.config.media_type) {
+        let config = if image.config.digest == self.base.image.config.digest {
+            // Many converters leave the configuration as it is; then it is at hand.
+            Some(self.base.config.clone())
+        } else if media_type::is_config(&image.config.media_type) {
             Some(image_config(self.source, self.repository(), image).await?)
         } else {
             None
