@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use referrers::{
-    Anonymous, Credential, CredentialSource, DockerConfig, Registry, RegistryOptions, Repository,
-    StaticCredentials,
+    Chain, Credential, CredentialSource, Registry, RegistryOptions, Repository, StaticCredentials,
 };
 
 use crate::chunk_dir::CacheDir;
@@ -17,8 +16,8 @@ use crate::origin::Origin;
 pub struct Access {
     /// Whether they are spoken to without TLS.
     pub plain_http: bool,
-    /// What they are shown. Without it, the docker configuration of the user is asked; without that, access
-    /// is anonymous.
+    /// What they are shown. Without it, the files of the docker and podman commands are asked; without those,
+    /// access is anonymous.
     pub credential: Option<Credential>,
     /// Time for one request for a document, and for one read of a blob with all its retries.
     pub timeout: Duration,
@@ -49,10 +48,9 @@ impl Access {
         if self.plain_http {
             options = options.with_plain_http(host);
         }
-        let credentials: Arc<dyn CredentialSource> = match (&self.credential, DockerConfig::of_user()) {
-            (Some(credential), _) => Arc::new(StaticCredentials::new(host, vec![credential.clone()])),
-            (None, Some(config)) => Arc::new(config),
-            (None, None) => Arc::new(Anonymous),
+        let credentials: Arc<dyn CredentialSource> = match &self.credential {
+            Some(credential) => Arc::new(StaticCredentials::new(host, vec![credential.clone()])),
+            None => Arc::new(Chain::of_user()),
         };
         Ok(Registry::new(options, credentials)?)
     }
