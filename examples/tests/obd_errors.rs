@@ -20,8 +20,8 @@ fn truncated_blobs() {
     let obd = stack();
     for (layer, len, cause) in [
         ("L0.obd", 705_535, "broken LSMT trailer at byte"),
-        ("L0.obd", 4096, "broken LSMT layer at byte 0: 4096 bytes cannot hold header and trailer"),
-        ("L0.obd", 0, "broken LSMT layer at byte 0: 0 bytes cannot hold header and trailer"),
+        ("L0.obd", 4096, "4096 bytes cannot hold header and trailer"),
+        ("L0.obd", 0, "0 bytes cannot hold header and trailer"),
         (
             "L1.obd",
             40_000,

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use examples::lazy_image::{OpenBlob, stats};
+use futures::future::try_join_all;
 use overlaybd_format::{Content, Index, Layer, Limits, ReadAt, lsmt};
 use serde_json::{Value, json};
 
@@ -79,13 +80,12 @@ async fn describe_content(blob: &OpenBlob) -> Result<Value> {
 
 async fn describe_stack(blobs: &[OpenBlob]) -> Result<Value> {
     let limits = Limits::default();
-    let (mut described, mut size, mut segments) = (Vec::new(), None, Vec::new());
-    for blob in blobs {
-        let layer = Layer::open(blob.layer(), &limits).await?;
-        described.push(describe_layer(&layer, blob.reader.size()));
-        size = Some(layer.virtual_size()).filter(|&size| size != 0).or(size);
-        segments.push(layer.segments().to_vec());
-    }
+    let layers = try_join_all(blobs.iter().map(|blob| Layer::open(blob.layer(), &limits))).await?;
+    let size = layers.iter().rev().map(Layer::virtual_size).find(|&size| size != 0);
+    let sizes = blobs.iter().map(|blob| blob.reader.size());
+    let described: Vec<_> =
+        layers.iter().zip(sizes).map(|(layer, size)| describe_layer(layer, size)).collect();
+    let segments = layers.iter().map(|layer| layer.segments().to_vec()).collect();
     let merged = Index::merge(segments, &limits)?;
     Ok(json!({ "virtual_size": size, "merged_segments": merged.len(), "layer": described }))
 }
