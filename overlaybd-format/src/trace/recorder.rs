@@ -73,6 +73,16 @@ impl<R: ReadAt> ReadAt for Recorder<R> {
         }
         Ok(warm)
     }
+
+    fn try_view(&self, range: Range<u64>, view: &mut dyn FnMut(&[u8])) -> Result<Warm> {
+        let mut seen = 0;
+        let warm = self.reader.try_view(range.clone(), &mut |bytes| {
+            seen = bytes.len();
+            view(bytes);
+        })?;
+        self.note(range.start, seen);
+        Ok(warm)
+    }
 }
 
 /// Runs that a further read may lengthen: as many sequential readers are told apart.

@@ -4,14 +4,19 @@ use std::ops::Range;
 
 use super::range_set::RangeSet;
 use super::{Op, Record, Trace};
+use crate::index_only::target_sector;
+use crate::lsmt::SECTOR_SIZE;
 use crate::{ExtentKind, Image, Limits, ReadAt, Result};
 
-/// Bytes of the blob of a layer.
+/// Bytes to fetch for a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobRange {
     /// The layer, counted from the bottom, from 0.
     pub layer: usize,
-    /// The bytes of its blob, wrappers included.
+    /// Whether the bytes are those of the target of an index-only layer.
+    pub target: bool,
+    /// The bytes of the layer's blob, wrappers included; or of its target, which is a tar stream that
+    /// is not compressed, whatever the blob is that has it.
     pub range: Range<u64>,
 }
 
@@ -49,25 +54,24 @@ impl Trace {
     ///
     /// Where a read of the layer would be an error, too.
     pub fn blob_ranges(&self, image: &Image) -> Result<Vec<BlobRange>> {
-        let mut seen: Vec<RangeSet> = image.layers().iter().map(|_| RangeSet::default()).collect();
+        let mut seen: Vec<[RangeSet; 2]> = image.layers().iter().map(|_| Default::default()).collect();
         let mut ranges: Vec<BlobRange> = Vec::new();
         for Record { op, layer, content } in &self.records {
             let layer = usize::try_from(*layer).unwrap_or(usize::MAX);
-            let (Op::Read, Some(of), Some(seen)) = (op, image.layers().get(layer), seen.get_mut(layer))
+            let (Op::Read, Some(of), Some([own, target])) =
+                (op, image.layers().get(layer), seen.get_mut(layer))
             else {
                 continue;
             };
             let end = content.end.min(of.stream().size());
-            if content.start >= end {
-                continue;
+            if content.start < end {
+                let stored = of.stream().stored(content.start..end).map_err(|error| of.name_error(error))?;
+                own.add(stored, |range| join(&mut ranges, BlobRange { layer, target: false, range }));
             }
-            let stored = of.stream().stored(content.start..end).map_err(|error| of.name_error(error))?;
-            seen.add(stored, |range| match ranges.last_mut() {
-                Some(last) if last.layer == layer && last.range.end == range.start => {
-                    last.range.end = range.end;
-                }
-                _ => ranges.push(BlobRange { layer, range }),
-            });
+            let start = content.start.max(target_sector(of.stream().size()).saturating_mul(SECTOR_SIZE));
+            if let Some(range) = of.in_target(&(start..content.end.min(of.content().size()))) {
+                target.add(range, |range| join(&mut ranges, BlobRange { layer, target: true, range }));
+            }
         }
         Ok(ranges)
     }
@@ -76,10 +80,12 @@ impl Trace {
 /// The read of stored bytes; none of zeros.
 fn record(kind: ExtentKind) -> Option<Record> {
     match kind {
-        ExtentKind::Plain { layer, content, .. } | ExtentKind::Compressed { layer, content, .. } => {
+        ExtentKind::Plain { layer, content, .. }
+        | ExtentKind::Compressed { layer, content, .. }
+        | ExtentKind::Target { layer, content, .. } => {
             Some(Record::read(u32::try_from(layer).ok()?, content))
         }
-        ExtentKind::Hole | ExtentKind::Zeroed { .. } | ExtentKind::Target { .. } => None,
+        ExtentKind::Hole | ExtentKind::Zeroed { .. } => None,
     }
 }
 
@@ -97,4 +103,16 @@ fn push(records: &mut Vec<Record>, record: Record, most: usize) -> bool {
         records.push(record);
     }
     room
+}
+
+/// Appends `next`, to the last range if it goes on there.
+fn join(ranges: &mut Vec<BlobRange>, next: BlobRange) {
+    match ranges.last_mut() {
+        Some(last)
+            if (last.layer, last.target, last.range.end) == (next.layer, next.target, next.range.start) =>
+        {
+            last.range.end = next.range.end;
+        }
+        _ => ranges.push(next),
+    }
 }
