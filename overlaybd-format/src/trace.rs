@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A record names bytes of a layer's *content*, the LSMT stream inside the wrappers, so a trace holds
-//! for a layer whatever it is wrapped in. The file is the memory of a C++ program: bytes without
+//! for a layer whatever it is wrapped in. Behind the stream of an index-only layer, from the next whole
+//! sector on, is its target; the reference records nothing there and passes over it. The file is the memory of a C++ program: bytes without
 //! meaning hold anything, and those of the records are under the checksum all the same.
 //!
 //! * [`Recorder`] watches the reads of a device and keeps what they touched first.
