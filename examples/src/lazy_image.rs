@@ -41,6 +41,11 @@ impl LazyImage {
         Ok(Self { device: Arc::new(image), blobs })
     }
 
+    /// The device, for readers that take any.
+    pub fn reader(&self) -> Arc<dyn ReadAt> {
+        Arc::<Image>::clone(&self.device)
+    }
+
     /// Length of all layer blobs in bytes.
     pub fn blob_bytes(&self) -> u64 {
         self.blobs.iter().map(|blob| blob.reader.size()).sum()

@@ -1,6 +1,5 @@
 //! A run over an opened image: the start, the check of everything, the eager pull beside it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -46,7 +45,8 @@ pub fn start(
         Expected::Tree(tree) => Some(tree),
         Expected::Device(_) | Expected::Files => None,
     };
-    let start = block_in_place(|| read_start_set(&image.device, &Handle::current(), tree, &|n| step.add(n)))?;
+    let start =
+        block_in_place(|| read_start_set(&image.reader(), &Handle::current(), tree, &|n| step.add(n)))?;
     let cost = image.stats();
     let report = StartReport {
         slices: start.slices,
@@ -82,7 +82,7 @@ pub async fn verified(image: &LazyImage, expected: &Expected, progress: Progress
 
     let step = progress.step("Checking the files", 0);
     let (files, file_bytes) = block_in_place(|| {
-        let files = Ext4Files::open(Arc::clone(&image.device), Handle::current())?;
+        let files = Ext4Files::open(image.reader(), Handle::current())?;
         match expected {
             Expected::Tree(tree) => {
                 verify::same_tree(&files, tree, &|n| step.add(n))?;
@@ -93,7 +93,7 @@ pub async fn verified(image: &LazyImage, expected: &Expected, progress: Progress
     })?;
     let device_digest = match expected {
         Expected::Device(expected) => {
-            let digest = verify::digest(&image.device, &|n| step.add(n)).await?;
+            let digest = verify::digest(&image.reader(), &|n| step.add(n)).await?;
             ensure!(digest == *expected, "the device has the digest {digest}, not {expected}");
             Some(digest.to_string())
         }

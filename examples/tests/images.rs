@@ -41,7 +41,7 @@ fn the_accelerated_image_refers_to_the_base_and_holds_the_tree() {
 
     let runtime = Runtime::new().unwrap();
     let image = runtime.block_on(open(&layout, &accelerated));
-    let files = Ext4Files::open(Arc::clone(&image.device), runtime.handle().clone()).unwrap();
+    let files = Ext4Files::open(image.reader(), runtime.handle().clone()).unwrap();
     verify::same_tree(&files, &tree, &|_| ()).unwrap();
 }
 
@@ -94,7 +94,7 @@ fn the_reference_image_has_the_device_that_its_list_says() {
     let digest = Runtime::new().unwrap().block_on(async {
         let image = open(&layout, &manifest).await;
         assert_eq!(image.blobs.len(), 4);
-        verify::digest(&image.device, &|_| ()).await.unwrap()
+        verify::digest(&image.reader(), &|_| ()).await.unwrap()
     });
     assert_eq!(digest, expected);
 }

@@ -119,10 +119,10 @@ fn nothing_comes_of_a_copy_that_is_dropped() {
     let mut copy = writer(LayerOptions::new(1 << 20));
     let segments = [Segment::data(0, 64, 8).unwrap()];
     let sources = [Source::new("far", &blob)];
-    let mut copying = Box::pin(copy.copy(segments, &sources));
+    let mut copying = Box::pin(copy.copy(&segments, &sources));
     assert!(copying.as_mut().now_or_never().is_none(), "it waits for the far end");
     drop(copying);
-    block_on(copy.copy([], &[])).expect_err("a copy behind one that is not complete");
+    block_on(copy.copy(&[], &[])).expect_err("a copy behind one that is not complete");
     copy.finish().expect_err("a layer without the segment");
 }
 
@@ -130,11 +130,12 @@ fn nothing_comes_of_a_copy_that_is_dropped() {
 fn a_segment_of_no_source_is_an_error() {
     let source = MemoryBlob::new(vec![1; 16 * SECTOR]);
     let beyond = Segment::data(0, 9, 8).unwrap();
-    let error = block_on(writer(LayerOptions::new(1 << 20)).copy([beyond], &[Source::new("short", &source)]))
-        .unwrap_err();
+    let error =
+        block_on(writer(LayerOptions::new(1 << 20)).copy(&[beyond], &[Source::new("short", &source)]))
+            .unwrap_err();
     assert!(matches!(error.root(), Error::OutOfBounds { .. }), "{error}");
     let none = Segment::data(0, 8, 8).unwrap();
-    let error = block_on(writer(LayerOptions::new(1 << 20)).copy([none], &[])).unwrap_err();
+    let error = block_on(writer(LayerOptions::new(1 << 20)).copy(&[none], &[])).unwrap_err();
     assert!(matches!(error, Error::Broken { .. }), "{error}");
 }
 

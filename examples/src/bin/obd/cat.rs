@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use examples::lazy_image::LazyImage;
 use examples::whole_file::WholeFile;
+use overlaybd_format::ReadAt;
 use serde_json::{Value, json};
 
 use crate::source::Source;

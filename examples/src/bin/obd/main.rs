@@ -26,8 +26,8 @@ mod source;
 mod upper;
 mod verify;
 mod wrapping;
-mod zfile;
 mod write;
+mod zfile;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
