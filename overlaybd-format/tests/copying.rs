@@ -150,7 +150,7 @@ fn a_source_can_be_a_device() {
     let segments = [Segment::data(8, 12, 8), Segment::zeroed(20, 4), Segment::data(24, 1, 24)];
 
     let mut merged = writer(LayerOptions::new(SIZE));
-    block_on(merged.copy(segments.map(Option::unwrap), &[Source::new("inner", &inner)])).unwrap();
+    block_on(merged.copy(&segments.map(Option::unwrap), &[Source::new("inner", &inner)])).unwrap();
     let merged = open("merged", MemoryBlob::new(merged.finish().unwrap().into_inner()));
     assert_eq!(merged.virtual_size(), SIZE);
     let mut expected = vec![0; SIZE as usize];

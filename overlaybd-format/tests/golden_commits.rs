@@ -201,7 +201,7 @@ fn merges_with_a_writable_layer_on_top() {
             lowers.map(|(layer, tag)| Source::new(layer.name(), layer.content()).with_tag(tag)).collect();
         sources.push(Source::new(&writable.data, &data).with_tag(5));
         let found = write(blobs.options(merged), async |writer| {
-            writer.copy(index.segments().iter().copied(), &sources).await.unwrap();
+            writer.copy(index.segments(), &sources).await.unwrap();
         });
         assert_same(&found, &blobs.stream(merged), merged);
     }
