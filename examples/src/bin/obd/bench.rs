@@ -1,10 +1,13 @@
 //! `obd bench`.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
-use examples::lazy_image::LazyImage;
+use anyhow::{Context, Result, ensure};
+use examples::lazy_image::{LazyImage, OpenBlob};
+use examples::mapped;
 use overlaybd_format::{ReadAt, Warm};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -17,8 +20,10 @@ use crate::source::Source;
 /// Measure reads of a device, or its opening.
 ///
 /// Each thread makes one read after the other for the given time. What the page cache, or for
-/// remote layers the cache, holds is warm; nothing is dropped first. An opening starts from the
-/// blobs' names: with remote layers, and without --cache, each one fetches the indexes anew.
+/// remote layers the cache, holds is warm; nothing is dropped first. Local layers are read where they
+/// lie in memory, as a runtime may that owns its files; with --pread, by system calls. An opening
+/// starts from the blobs' names: with remote layers, and without --cache, each one fetches the indexes
+/// anew.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -34,6 +39,9 @@ pub(crate) struct Args {
     source: Source,
     #[command(flatten)]
     workload: Workload,
+    /// Read local layers by system calls, not from mapped memory.
+    #[arg(long)]
+    pread: bool,
     /// How long to measure.
     #[arg(long, value_parser = seconds::parse, default_value = "5")]
     seconds: Duration,
@@ -57,7 +65,25 @@ struct Workload {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    args.source.read_device(async |image| measure(&*image.device, &args)).await
+    args.source
+        .read(async |blobs| {
+            let mut blobs = blobs.to_vec();
+            if !args.pread {
+                blobs.iter_mut().try_for_each(map)?;
+            }
+            let image = LazyImage::open(blobs).await?;
+            measure(&*image.device, &args)
+        })
+        .await
+}
+
+/// Has a local blob read from mapped memory.
+fn map(blob: &mut OpenBlob) -> Result<()> {
+    if blob.remote.is_none() {
+        let mapped = mapped::open(Path::new(&blob.name)).with_context(|| blob.name.clone())?;
+        blob.reader = Arc::new(mapped);
+    }
+    Ok(())
 }
 
 fn measure(device: &dyn ReadAt, args: &Args) -> Result<Value> {

@@ -10,7 +10,9 @@ mod commit;
 mod compact;
 mod create;
 mod info;
+mod interrupt;
 mod merge;
+mod nbd;
 mod output;
 mod pull;
 mod random;
@@ -84,6 +86,7 @@ verbs! {
     Cat => cat,
     Resolve => resolve,
     Pull => pull,
+    Nbd => nbd,
     Registry => serve,
     Bench => bench,
     BenchLookup => bench_lookup,

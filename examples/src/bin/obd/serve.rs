@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use registry::{Account, Auth, Bearer, Fault, Link, Registry, Rule, Store};
 use serde_json::{Value, json};
-use tokio::signal::unix::{SignalKind, signal};
+
+use crate::interrupt::Interrupted;
 
 /// Serve a directory as an OCI registry until interrupted.
 ///
@@ -131,13 +132,10 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
     for rule in args.faults.rules() {
         builder = builder.fault(rule);
     }
-    let mut terminated = signal(SignalKind::terminate())?;
+    let interrupted = Interrupted::new()?;
     let server = builder.serve_at(args.listen).await.with_context(|| args.listen.to_string())?;
     eprintln!("listening on {}", server.addr());
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted?,
-        _ = terminated.recv() => {}
-    }
+    interrupted.wait().await;
     let requests = server.log().len();
     server.shutdown().await;
     Ok(json!({ "requests": requests }))
