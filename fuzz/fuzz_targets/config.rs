@@ -4,12 +4,12 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../examples/src/config.rs"]
+#[path = "../../examples/src/config/keys.rs"]
 #[allow(dead_code)]
-mod config;
+mod keys;
 
 fuzz_target!(|data: &[u8]| {
-    match config::Config::parse(data) {
+    match keys::Config::parse(data) {
         Ok(config) => assert!(config.lowers.len() <= data.len()),
         Err(error) => assert!(!format!("{error:#}").contains('\n')),
     }
