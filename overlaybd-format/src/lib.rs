@@ -27,11 +27,13 @@
 //!
 //! ```
 //! # use std::io::Cursor;
-//! # use overlaybd_format::{Compression, LayerOptions, LayerWriter};
+//! # use overlaybd_format::{Compression, LayerOptions, LayerWriter, Tar};
 //! use std::ops::Range;
 //! use overlaybd_format::{Index, Limits, Result, lsmt, tar, zfile};
 //!
-//! # let options = LayerOptions::new(1 << 20).with_compression(Some(Compression::default())).with_tar(true);
+//! # let options = LayerOptions::new(1 << 20)
+//! #     .with_compression(Some(Compression::default()))
+//! #     .with_tar(Some(Tar::Pax));
 //! # let mut writer = LayerWriter::new(Cursor::new(Vec::new()), options)?;
 //! # writer.write(8192, &[7; 1024])?;
 //! # let blob = writer.finish()?.into_inner();
