@@ -37,7 +37,7 @@ fn open(data: &MemoryFile, index: &MemoryFile) -> Result<WritableImage> {
 }
 
 fn read(device: &WritableImage) -> Vec<u8> {
-    let mut start = vec![0; device.size().min(1 << 20) as usize];
+    let mut start = vec![0; device.size().min(64 << 10) as usize];
     block_on(device.read_at(&mut start, 0)).expect("what is mapped is in the file");
     start
 }

@@ -45,7 +45,7 @@ impl Files {
 }
 
 /// Opens a file of a layer for writing.
-pub(crate) fn file(path: &Path) -> Result<FileStorage> {
+fn file(path: &Path) -> Result<FileStorage> {
     FileStorage::open(path).with_context(|| format!("opening {}", path.display()))
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::upper::{self, Opened};
 
-/// Run a script of operations on a writable layer, and flush it
+/// Run a script of operations on a writable layer, and flush it.
 ///
 /// The layer is written alone, and then not bounded by its virtual size, or on top of the lowers of
 /// a configuration. Each line of the script is one of
