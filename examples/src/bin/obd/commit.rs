@@ -1,60 +1,65 @@
 //! `obd commit`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use overlaybd_format::{FileBlob, Layer, LayerBlob, LayerOptions, LayerWriter, Limits, Uuid};
+use anyhow::{Context, Result, bail};
+use overlaybd_format::{FileBlob, Layer, LayerBlob, LayerOptions, LayerWriter, Limits, Upper};
 use serde_json::Value;
 
 use crate::output::Output;
-use crate::wrapping::{self, Codec};
+use crate::upper;
+use crate::wrapping::Wrapping;
 
-/// Commit a layer: write what counts of it, in order, to a blob of its own.
+/// Commit a layer: write what counts of it, in order, to a new blob.
+///
+/// The layer is a writable one, given by its data and index files, or one blob that is sealed or
+/// committed. The bytes are those that overlaybd-commit writes, except that ZSTD differs by its
+/// version, and that -t has its effect without -z too.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd commit -z -t rw.data rw.index layer.tar
+
+JSON keys:
+  output  the blob
+  size    its length in bytes
+  digest  its digest, and as it is no compressed tar, its DiffID"
+)]
 pub(crate) struct Args {
-    /// The layer: sealed in place, or committed before.
-    layer: PathBuf,
-    /// The blob to write.
-    output: PathBuf,
-    /// The commit message, at most 256 bytes.
-    #[arg(short, long, default_value = "")]
-    message: String,
-    /// The identity of the blob; none if absent.
-    #[arg(long, value_parser = wrapping::uuid)]
-    uuid: Option<Uuid>,
-    /// The identity of the layer below; that of the source if absent.
-    #[arg(short, long, value_parser = wrapping::uuid)]
-    parent_uuid: Option<Uuid>,
-    /// Overwrite the output if it exists.
-    #[arg(short, long)]
-    force: bool,
+    /// The layer, the index file of a writable one, and the blob to write.
+    #[arg(required = true, num_args = 2..=3, value_names = ["LAYER", "INDEX", "OUTPUT"])]
+    files: Vec<PathBuf>,
     /// Compress the layer into a ZFile.
     #[arg(short = 'z', long)]
     compress: bool,
-    /// Wrap the layer in a tar, as registries expect it.
-    #[arg(short, long)]
-    tar: bool,
-    /// Do not store pages that hold only zeros.
-    #[arg(long)]
-    zeroed_pages: bool,
+    /// The layer is sealed. That is seen from its files; the switch is for scripts that have it.
+    #[arg(long, alias = "commit_sealed", hide = true)]
+    commit_sealed: bool,
     #[command(flatten)]
-    codec: Codec,
+    wrapping: Wrapping,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let name = args.layer.display().to_string();
-    let blob = FileBlob::open(&args.layer).with_context(|| name.clone())?;
-    let layer = Layer::open(LayerBlob::new(name, blob), &Limits::default()).await?;
-
-    let options = LayerOptions::of_layer(&layer)
-        .with_identity(args.uuid.unwrap_or_default(), args.parent_uuid.unwrap_or(layer.parent_uuid()))
-        .with_user_tag(args.message)
-        .with_zeroed_pages(args.zeroed_pages)
-        .with_compression(args.compress.then(|| args.codec.compression()))
-        .with_tar(wrapping::tar(args.tar));
-    let output = Output::create(&args.output, args.force)?;
+    let (layer, output) = match args.files.as_slice() {
+        [layer, output] => (sealed(layer).await?, output),
+        [data, index, output] if !args.commit_sealed => (writable(data, index)?, output),
+        _ => bail!("--commit-sealed takes a layer and an output"),
+    };
+    let options = args.wrapping.apply(LayerOptions::of_layer(&layer), args.compress);
+    let output = Output::create(output, args.wrapping.force)?;
     let mut writer = LayerWriter::new(output.file(), options)?;
     writer.copy_layer(&layer).await?;
-    writer.finish().with_context(|| args.output.display().to_string())?;
-    output.finish()
+    writer.finish()?;
+    output.keep()
+}
+
+async fn sealed(path: &Path) -> Result<Layer> {
+    let name = path.display().to_string();
+    let blob = FileBlob::open(path).with_context(|| format!("opening {name}"))?;
+    Ok(Layer::open(LayerBlob::new(name, blob), &Limits::default()).await?)
+}
+
+fn writable(data: &Path, index: &Path) -> Result<Layer> {
+    Ok(Upper::open(upper::file(data)?, upper::file(index)?, &Limits::default())?.to_layer()?)
 }

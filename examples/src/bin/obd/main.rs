@@ -39,7 +39,7 @@ use clap::{Parser, Subcommand};
 use examples::one_line::one_line;
 use serde_json::Value;
 
-/// Looks into, checks, reads and measures overlaybd layers and the devices they make.
+/// Looks into, checks, reads, writes and measures overlaybd layers and the devices they make.
 ///
 /// INPUT is a layer blob in a file, a config.v1.json, or the reference of an image that has an
 /// accelerated form, spelt with its registry, as in registry.example/team/app:1. Layers that are in

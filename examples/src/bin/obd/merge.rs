@@ -2,41 +2,39 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-use overlaybd_format::{Image, LayerOptions, LayerWriter, Uuid};
+use anyhow::Result;
+use overlaybd_format::{Image, LayerOptions, LayerWriter};
 use serde_json::Value;
 
 use crate::output::Output;
 use crate::source::Source;
-use crate::wrapping::{self, Codec};
+use crate::wrapping::Wrapping;
 
 /// Merge all layers of a device into one.
+///
+/// The new layer is compressed, as that of overlaybd-merge, and has the tags, the size and the
+/// parent that the reference gives it.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd merge -t config.v1.json layer.tar
+
+JSON keys:
+  output  the blob
+  size    its length in bytes
+  digest  its digest, and as it is no compressed tar, its DiffID"
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     source: Source,
     /// The blob to write.
     output: PathBuf,
-    /// The commit message, at most 256 bytes.
-    #[arg(short, long, default_value = "")]
-    message: String,
-    /// The identity of the blob; none if absent.
-    #[arg(long, value_parser = wrapping::uuid)]
-    uuid: Option<Uuid>,
-    /// Overwrite the output if it exists.
-    #[arg(short, long)]
-    force: bool,
     /// Store the layer as it is, not compressed into a ZFile.
     #[arg(long)]
     plain: bool,
-    /// Wrap the layer in a tar, as registries expect it.
-    #[arg(short, long)]
-    tar: bool,
-    /// Do not store pages that hold only zeros.
-    #[arg(long)]
-    zeroed_pages: bool,
     #[command(flatten)]
-    codec: Codec,
+    wrapping: Wrapping,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
@@ -44,17 +42,10 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
 }
 
 async fn merge(image: &Image, args: &Args) -> Result<Value> {
-    let options = LayerOptions::of_image(image);
-    let parent = options.parent_uuid;
-    let options = options
-        .with_identity(args.uuid.unwrap_or_default(), parent)
-        .with_user_tag(args.message.as_str())
-        .with_zeroed_pages(args.zeroed_pages)
-        .with_compression((!args.plain).then(|| args.codec.compression()))
-        .with_tar(wrapping::tar(args.tar));
-    let output = Output::create(&args.output, args.force)?;
+    let options = args.wrapping.apply(LayerOptions::of_image(image), !args.plain);
+    let output = Output::create(&args.output, args.wrapping.force)?;
     let mut writer = LayerWriter::new(output.file(), options)?;
     writer.copy_image(image).await?;
-    writer.finish().with_context(|| args.output.display().to_string())?;
-    output.finish()
+    writer.finish()?;
+    output.keep()
 }

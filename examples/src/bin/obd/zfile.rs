@@ -11,11 +11,25 @@ use serde_json::{Value, json};
 use crate::output::Output;
 use crate::wrapping::{self, Codec};
 
-/// Compress any file into a ZFile, extract it, or check one.
+/// Compress any file into a ZFile, extract one, or check one.
+///
+/// Without SOURCE, what is compressed comes from standard input.
 #[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: obd zfile --algorithm zstd --bs 32 disk.img disk.zfile
+
+JSON keys, of what is compressed or extracted:
+  output  the file
+  size    its length in bytes
+  digest  its digest
+
+JSON keys, of --verify:
+  bytes_under_crc  the length of the content, all of which is sound"
+)]
 pub(crate) struct Args {
-    /// The file to read, and the one to write. Without the first, what is compressed comes from
-    /// standard input; without the second, a ZFile is checked.
+    /// The file to read and the one to write; with --verify the first alone.
     #[arg(required = true, num_args = 1..=2, value_names = ["SOURCE", "OUTPUT"])]
     files: Vec<PathBuf>,
     /// Extract a ZFile. A tar around it is taken off too.
@@ -64,13 +78,13 @@ fn compress(args: &Args, source: &mut dyn Read, output: &Path) -> Result<Value> 
         writer.write_all(&buf[..read])?;
     }
     writer.finish()?;
-    output.finish()
+    output.keep()
 }
 
 async fn extract(source: &Path, output: Output) -> Result<Value> {
     let content = open(source).await?;
     read(source, &content, |part| Ok(output.file().write_all(part)?)).await?;
-    output.finish()
+    output.keep()
 }
 
 async fn verify(file: &Path) -> Result<Value> {
