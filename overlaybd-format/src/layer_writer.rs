@@ -87,15 +87,42 @@ impl<W: Write> LayerWriter<W> {
         self.index.zeroed(offset, len, self.position / lsmt::SECTOR_SIZE, 0)
     }
 
+    /// Maps `len` bytes at byte `offset` of the device to byte `at` of the target of an
+    /// [index-only](LayerOptions::index_only) layer, the uncompressed tar that it points into. All three
+    /// are multiples of 512.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Self::write).
+    pub fn target(&mut self, offset: u64, len: u64, at: u64) -> Result<()> {
+        self.check(offset, len)?;
+        if !self.options.index_only {
+            return Err(Error::InvalidWrite { offset, len, why: "only an index-only layer has a target" });
+        }
+        if !at.is_multiple_of(lsmt::SECTOR_SIZE) {
+            return Err(Error::InvalidWrite {
+                offset,
+                len,
+                why: "it does not start at a sector of the target",
+            });
+        }
+        self.index.target(offset, len, at / lsmt::SECTOR_SIZE)
+    }
+
     /// Writes the index, completes what is in front and returns the sink, positioned behind the layer.
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::InvalidWrite`] if the layer is too large for the form of its tar, or if a
-    /// copy has failed or was dropped.
+    /// [`Error::Io`]; [`Error::InvalidWrite`] if the layer is too large for the form of its tar, if a copy
+    /// has failed or was dropped, or if an index-only layer has nothing but segments of its target.
     pub fn finish(mut self) -> Result<W> {
         self.check_complete()?;
-        let index = self.index.encode();
+        if self.index.is_all_target() {
+            // The reference takes the smallest tag of an index for that of the layer's own data.
+            let why = "an index-only layer needs a segment that is not in its target";
+            return Err(Error::InvalidWrite { offset: self.position, len: 0, why });
+        }
+        let index = if self.options.index_only { self.index.encode_unpadded() } else { self.index.encode() };
         let entries = (index.len() / lsmt::ENTRY_SIZE) as u64;
         let trailer = self.record(lsmt::FLAG_DATA | lsmt::FLAG_SEALED, self.position, entries);
         self.append(&index)?;

@@ -223,6 +223,53 @@ fn tars_are_those_of_the_reference() {
     }
 }
 
+#[test]
+fn commits_of_index_only_layers() {
+    let case = Case::open("turbooci");
+    let files =
+        ["ext4-tar-L1", "ext4-tar-L2", "ext4-tar-L3", "erofs-tar-L1", "erofs-tar-L2e", "erofs-tar-L3"];
+    for file in files.map(|file| format!("{file}.fs.meta")) {
+        let content = block_on(Content::open(case.blob(&file), &Limits::default())).unwrap();
+        let mut stream = vec![0; content.size() as usize];
+        block_on(content.read_at(&mut stream, 0)).unwrap();
+
+        let word = |at: usize| u64::from_le_bytes(*stream[at..].first_chunk().unwrap());
+        let trailer = stream.len() - 4096;
+        let options = LayerOptions::new(word(trailer + 48)).with_index_only(true);
+        let mut writer = LayerWriter::new(Cursor::new(Vec::new()), options).unwrap();
+        for at in (word(trailer + 32) as usize..trailer).step_by(16) {
+            let entry = Entry::decode(word(at), word(at + 8));
+            let (offset, len, stored_at) = (entry.start * 512, entry.len * 512, entry.stored_at * 512);
+            match (entry.zeroed, stream[at + 15]) {
+                (true, _) => writer.zero(offset, len).unwrap(),
+                (false, 0) => {
+                    let data = &stream[stored_at as usize..(stored_at + len) as usize];
+                    writer.write(offset, data).unwrap();
+                }
+                (false, _) => writer.target(offset, len, stored_at).unwrap(),
+            }
+        }
+        assert_same(&writer.finish().unwrap().into_inner(), &stream, &file);
+    }
+}
+
+#[test]
+fn an_index_only_layer_has_something_of_its_own() {
+    let writer = |index_only| {
+        let options = LayerOptions::new(1 << 20).with_index_only(index_only);
+        LayerWriter::new(Cursor::new(Vec::new()), options).unwrap()
+    };
+    writer(false).target(0, 512, 0).expect_err("a target of a full layer");
+    writer(true).target(0, 512, 100).expect_err("a part of a sector");
+    let mut all_target = writer(true);
+    all_target.target(0, 512, 0).unwrap();
+    all_target.finish().expect_err("tags that a reader takes for others");
+    let mut both = writer(true);
+    both.target(0, 512, 0).unwrap();
+    both.write(512, &[7; 512]).unwrap();
+    both.finish().unwrap();
+}
+
 /// Down to the digest: LZ4 has been making the same of a block for years. If a new version of the library
 /// ends that, this test ends too, and nothing is broken.
 #[cfg(feature = "lz4-c")]

@@ -161,6 +161,20 @@ fn in_full(layer: LayerBlob) -> Vec<u8> {
     writer.finish().unwrap().into_inner()
 }
 
+/// The reference gives such a layer a size of 0.
+#[test]
+fn a_merge_has_the_size_and_the_contents_of_the_device() {
+    for device in devices().iter().filter(|device| device.layers.len() == 3) {
+        let image = device.open(plain);
+        let mut writer = LayerWriter::new(Cursor::new(Vec::new()), LayerOptions::of_image(&image)).unwrap();
+        block_on(writer.copy_image(&image)).unwrap();
+        let merged = LayerBlob::new("merged", MemoryBlob::new(writer.finish().unwrap().into_inner()));
+        let merged = block_on(Image::open(vec![merged], &Limits::default())).unwrap();
+        assert_eq!(merged.size(), device.size, "{:?}", device.layers);
+        assert_same(&merged, &image);
+    }
+}
+
 #[test]
 fn a_missing_target_is_told_from_a_broken_layer() {
     let case = Case::open("turbooci");

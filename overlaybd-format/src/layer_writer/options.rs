@@ -20,6 +20,9 @@ pub struct LayerOptions {
     /// Whether data that is zeros for a whole page of 4 KiB is recorded as zeroed and not stored. The
     /// reference stores it, so without this its bytes are matched.
     pub zeroed_pages: bool,
+    /// Whether this is an index-only layer, whose segments may point into a
+    /// [target](crate::LayerWriter::target).
+    pub index_only: bool,
     /// How the layer is compressed, and whether it is in a tar, as registries expect it.
     pub wrappers: Wrappers,
 }
@@ -63,6 +66,13 @@ impl LayerOptions {
     #[must_use]
     pub fn with_zeroed_pages(mut self, zeroed_pages: bool) -> Self {
         self.zeroed_pages = zeroed_pages;
+        self
+    }
+
+    /// Sets [`index_only`](Self::index_only).
+    #[must_use]
+    pub fn with_index_only(mut self, index_only: bool) -> Self {
+        self.index_only = index_only;
         self
     }
 

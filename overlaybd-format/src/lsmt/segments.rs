@@ -189,7 +189,7 @@ fn tag(entry: &[u8; ENTRY_SIZE]) -> u8 {
 const OUTSIDE: &str = "the segment points outside the data";
 /// The tags of an index-only layer.
 const IN_LAYER: u8 = 0;
-const IN_TARGET: u8 = 1;
+pub(super) const IN_TARGET: u8 = 1;
 
 /// Bytes of an index entry.
 pub(crate) const ENTRY_SIZE: usize = 16;

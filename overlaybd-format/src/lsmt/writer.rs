@@ -1,6 +1,7 @@
 //! The index of a layer that is being written.
 
 use crate::lsmt::segment::{MAX_LENGTH, SECTOR_SIZE, SENTINEL, SENTINEL_START, Segment};
+use crate::lsmt::segments::IN_TARGET;
 use crate::{Error, Result};
 
 /// Collects segments in ascending order and merges neighbours as the reference does.
@@ -35,9 +36,31 @@ impl IndexWriter {
         Ok(())
     }
 
+    /// Maps `len` bytes at byte `offset` of the device to sector `at` of the target.
+    pub(crate) fn target(&mut self, offset: u64, len: u64, mut at: u64) -> Result<()> {
+        let mut start = self.admit(offset, len)?;
+        while start < self.free_from {
+            let sectors = self.free_from.saturating_sub(start).min(MAX_LENGTH);
+            self.push(Segment::new(start, sectors, at, false), IN_TARGET);
+            start = start.saturating_add(sectors);
+            at = at.saturating_add(sectors);
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing but segments of the target.
+    pub(crate) fn is_all_target(&self) -> bool {
+        !self.segments.is_empty() && self.segments.iter().all(|segment| segment.layer() == IN_TARGET.into())
+    }
+
+    /// The stored index of an index-only layer, which is not padded.
+    pub(crate) fn encode_unpadded(&self) -> Vec<u8> {
+        self.segments.iter().flat_map(|segment| segment.encode()).collect()
+    }
+
     /// The stored index, padded to whole pages.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes: Vec<u8> = self.segments.iter().flat_map(|segment| segment.encode()).collect();
+        let mut bytes = self.encode_unpadded();
         while !bytes.len().is_multiple_of(PAGE) {
             bytes.extend(SENTINEL);
         }

@@ -12,6 +12,16 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// The entry in two stored words.
+    pub(crate) fn decode(first: u64, second: u64) -> Self {
+        Self {
+            start: first & ((1 << 50) - 1),
+            len: first >> 50,
+            stored_at: second & ((1 << 55) - 1),
+            zeroed: second >> 55 & 1 != 0,
+        }
+    }
+
     fn end(self) -> u64 {
         self.start + self.len
     }
@@ -39,13 +49,7 @@ pub(crate) fn replay(file: &[u8]) -> Vec<Segment> {
     let mut entries: Vec<Entry> = Vec::new();
     for words in file[4096..].as_chunks::<16>().0 {
         let word = |at: usize| u64::from_le_bytes(*words[at..].first_chunk().unwrap());
-        let (first, second) = (word(0), word(8));
-        let entry = Entry {
-            start: first & ((1 << 50) - 1),
-            len: first >> 50,
-            stored_at: second & ((1 << 55) - 1),
-            zeroed: second >> 55 & 1 != 0,
-        };
+        let entry = Entry::decode(word(0), word(8));
         if entry.len == 0 {
             continue;
         }
