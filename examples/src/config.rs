@@ -21,7 +21,25 @@ use crate::document;
 
 pub use keys::{Config, Download, Lower, Upper};
 
-/// Where the bytes of a lower layer are.
+/// Where a lower layer is, and what it points into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LowerPlace {
+    /// The blob of the layer.
+    pub layer: Place,
+    /// The target of an index-only layer.
+    pub target: Option<TargetPlace>,
+}
+
+/// Where the target of an index-only layer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetPlace {
+    /// The blob as it is stored. The size of a remote one is not configured: it is 0 here.
+    pub blob: Place,
+    /// The index by which a compressed one is read.
+    pub gzip_index: Option<PathBuf>,
+}
+
+/// Where the bytes of a blob are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A file on this machine.
@@ -53,13 +71,13 @@ impl Config {
     /// Where each layer of the device is, bottom first. Relative paths start at `directory`. A local blob is
     /// preferred to a remote one; of a lower's local paths the first that exists counts: `file`, then
     /// `overlaybd.commit`, `.commit` and `overlaybd.sealed` in `dir`. The top lower is left out if it is an
-    /// acceleration layer.
+    /// acceleration layer. A target is the file `targetFile` or else the remote blob `targetDigest`.
     ///
     /// # Errors
     ///
     /// If a lower is neither here nor remote, or the configuration uses what is not supported: a
-    /// writable layer, index-only lowers, the recording of a trace, a background download.
-    pub fn places(&self, directory: &Path) -> Result<Vec<Place>> {
+    /// writable layer, the recording of a trace, a background download.
+    pub fn places(&self, directory: &Path) -> Result<Vec<LowerPlace>> {
         ensure!(self.upper == Upper::default(), "key upper: writable layers are not supported yet");
         ensure!(self.record_trace_path.is_empty(), "key recordTracePath: traces are not supported yet");
         ensure!(!self.download.enable, "key download: downloads in the background are not supported");
@@ -69,7 +87,7 @@ impl Config {
             lowers = below;
         }
         ensure!(!lowers.is_empty(), "key lowers: there are no layers");
-        let place = |(n, lower)| self.place(lower, directory).with_context(|| format!("lower {n}"));
+        let place = |(n, lower)| self.lower(lower, directory).with_context(|| format!("lower {n}"));
         lowers.iter().enumerate().map(place).collect()
     }
 
@@ -91,18 +109,12 @@ impl Config {
         Ok((Repository::new(host, path).with_context(place)?, scheme == "http"))
     }
 
-    fn place(&self, lower: &Lower, directory: &Path) -> Result<Place> {
-        for (key, value) in [
-            ("targetFile", &lower.target_file),
-            ("targetDigest", &lower.target_digest),
-            ("gzipIndex", &lower.gzip_index),
-        ] {
-            ensure!(value.is_empty(), "key {key}: index-only layers are not supported yet");
-        }
-        let digest = match lower.digest.as_str() {
-            "" => None,
-            text => Some(text.parse::<Digest>().context("key digest")?),
-        };
+    fn lower(&self, lower: &Lower, directory: &Path) -> Result<LowerPlace> {
+        Ok(LowerPlace { layer: self.layer(lower, directory)?, target: self.target(lower, directory)? })
+    }
+
+    fn layer(&self, lower: &Lower, directory: &Path) -> Result<Place> {
+        let digest = digest("digest", &lower.digest)?;
         if let Some(path) = lower.local_paths(directory).into_iter().find(|path| path.exists()) {
             return Ok(Place::File { path, digest });
         }
@@ -113,6 +125,31 @@ impl Config {
         ensure!(lower.size > 0, "{digest} is remote, but its key size is missing");
         Ok(Place::Remote { digest, size: lower.size })
     }
+
+    fn target(&self, lower: &Lower, directory: &Path) -> Result<Option<TargetPlace>> {
+        let path = |text: &String| (!text.is_empty()).then(|| directory.join(text));
+        let digest = digest("targetDigest", &lower.target_digest)?;
+        let gzip_index = path(&lower.gzip_index);
+        let blob = match (path(&lower.target_file), digest) {
+            (Some(path), digest) => Place::File { path, digest },
+            (None, Some(digest)) => {
+                ensure!(!self.repo_blob_url.is_empty(), "{digest} is remote, but key repoBlobUrl is missing");
+                Place::Remote { digest, size: 0 }
+            }
+            (None, None) => {
+                ensure!(gzip_index.is_none(), "key gzipIndex: there is no target that it could belong to");
+                return Ok(None);
+            }
+        };
+        Ok(Some(TargetPlace { blob, gzip_index }))
+    }
+}
+
+fn digest(key: &str, text: &str) -> Result<Option<Digest>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).with_context(|| format!("key {key}"))
 }
 
 impl Lower {
@@ -140,7 +177,8 @@ mod tests {
     use super::*;
 
     fn places(json: &str, directory: &Path) -> Result<Vec<Place>> {
-        Config::parse(json.as_bytes())?.places(directory)
+        let places = Config::parse(json.as_bytes())?.places(directory)?;
+        Ok(places.into_iter().map(|place| place.layer).collect())
     }
 
     #[test]
@@ -195,11 +233,34 @@ mod tests {
     }
 
     #[test]
+    fn a_target_is_a_file_or_a_remote_blob() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("m"), "").unwrap();
+        let target = |keys: &str| {
+            let url = r#""repoBlobUrl": "https://r.example/v2/a/blobs""#;
+            let json = format!(r#"{{{url}, "lowers": [{{"file": "m", {keys}}}]}}"#);
+            Config::parse(json.as_bytes())?.places(directory.path()).map(|mut places| places.remove(0).target)
+        };
+        let digest = Digest::sha256_of(b"target");
+        let index = Some(directory.path().join("g"));
+        let blob = Place::File { path: directory.path().join("t"), digest: Some(digest.clone()) };
+        let keys = format!(r#""targetFile": "t", "targetDigest": "{digest}", "gzipIndex": "g""#);
+        assert_eq!(target(&keys).unwrap(), Some(TargetPlace { blob, gzip_index: index }));
+        let blob = Place::Remote { digest: digest.clone(), size: 0 };
+        let keys = format!(r#""targetDigest": "{digest}""#);
+        assert_eq!(target(&keys).unwrap(), Some(TargetPlace { blob, gzip_index: None }));
+        assert_eq!(target(r#""size": 1"#).unwrap(), None);
+
+        for (keys, key) in [(r#""gzipIndex": "g""#, "gzipIndex"), (r#""targetDigest": "t""#, "targetDigest")]
+        {
+            let error = format!("{:#}", target(keys).unwrap_err());
+            assert!(error.contains(&format!("lower 0: key {key}")), "{error}");
+        }
+    }
+
+    #[test]
     fn what_is_not_supported_is_named() {
         for (json, key) in [
-            (r#"{"lowers": [{"targetFile": "t"}]}"#, "targetFile"),
-            (r#"{"lowers": [{"targetDigest": "t"}]}"#, "targetDigest"),
-            (r#"{"lowers": [{"gzipIndex": "t"}]}"#, "gzipIndex"),
             (r#"{"lowers": [{"file": "x"}], "upper": {"index": "i", "data": "d"}}"#, "upper"),
             (r#"{"lowers": [{"file": "x"}], "recordTracePath": "t"}"#, "recordTracePath"),
             (r#"{"lowers": [{"file": "x"}], "download": {"enable": true}}"#, "download"),

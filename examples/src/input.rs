@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use overlaybd_format::FileBlob;
+use overlaybd_format::{FileBlob, GzipBlob, GzipIndex, Limits};
 use referrers::{Digest, Reference};
 
 use crate::access::Access;
-use crate::config::{Config, Place};
+use crate::config::{Config, LowerPlace, Place, TargetPlace};
 use crate::full_mode::FullMode;
-use crate::lazy_image::OpenBlob;
+use crate::lazy_image::{OpenBlob, OpenTarget};
 
 /// What names the layers of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl Input {
     pub async fn open(&self, access: &Access) -> Result<Vec<OpenBlob>> {
         match self {
             Self::Blob(path) => Ok(vec![open_file(path, None)?]),
-            Self::Config(path) => open_config(path, access).with_context(|| path.display().to_string()),
+            Self::Config(path) => open_config(path, access).await.with_context(|| path.display().to_string()),
             Self::Image(reference) => {
                 let image = FullMode::resolve(access.registry(reference.repository())?, reference).await?;
                 let origin = access.origin(reference.repository())?;
@@ -68,27 +68,60 @@ impl Input {
     }
 }
 
-fn open_config(path: &Path, access: &Access) -> Result<Vec<OpenBlob>> {
+async fn open_config(path: &Path, access: &Access) -> Result<Vec<OpenBlob>> {
     let config = Config::read(path)?;
     let mut origin = None;
+    let mut open = |place: Place| match place {
+        Place::File { path, digest } => open_file(&path, digest),
+        Place::Remote { digest, size } => {
+            let origin = match &mut origin {
+                Some(origin) => origin,
+                none => {
+                    let (repository, plain_http) = config.repository()?;
+                    let plain_http = plain_http || access.plain_http;
+                    none.insert(Access { plain_http, ..access.clone() }.origin(&repository)?)
+                }
+            };
+            origin.open(&digest, size)
+        }
+    };
     let mut blobs = Vec::new();
-    for place in config.places(path.parent().unwrap_or(Path::new("")))? {
-        blobs.push(match place {
-            Place::File { path, digest } => open_file(&path, digest)?,
-            Place::Remote { digest, size } => {
-                let origin = match &mut origin {
-                    Some(origin) => origin,
-                    none => {
-                        let (repository, plain_http) = config.repository()?;
-                        let plain_http = plain_http || access.plain_http;
-                        none.insert(Access { plain_http, ..access.clone() }.origin(&repository)?)
-                    }
-                };
-                origin.open(&digest, size)?
-            }
-        });
+    for LowerPlace { layer, target } in config.places(path.parent().unwrap_or(Path::new("")))? {
+        let mut blob = open(layer)?;
+        if let Some(target) = target {
+            blob.target = Some(Box::new(open_target(target, &mut open).await?));
+        }
+        blobs.push(blob);
     }
     Ok(blobs)
+}
+
+/// Opens a target. The size of a remote one is known from its index.
+async fn open_target(
+    TargetPlace { blob, gzip_index }: TargetPlace,
+    open: &mut impl FnMut(Place) -> Result<OpenBlob>,
+) -> Result<OpenTarget> {
+    let index = match gzip_index {
+        None => None,
+        Some(path) => {
+            let index = GzipIndex::open(open_file(&path, None)?.reader, &Limits::default()).await;
+            Some(index.with_context(|| path.display().to_string())?)
+        }
+    };
+    let stored = open(match (blob, &index) {
+        (Place::Remote { digest, .. }, Some(index)) => Place::Remote { digest, size: index.gzip_size() },
+        (Place::Remote { digest, .. }, None) => {
+            bail!("{digest} is a remote target without a gzip index, and only that would tell its size")
+        }
+        (file, _) => file,
+    })?;
+    let reader = Arc::clone(&stored.reader);
+    let compressed = index.is_some();
+    let content = match index {
+        Some(index) => Arc::new(GzipBlob::new(reader, index).with_context(|| stored.name.clone())?),
+        None => reader,
+    };
+    Ok(OpenTarget { stored, content, compressed })
 }
 
 fn open_file(path: &Path, digest: Option<Digest>) -> Result<OpenBlob> {
@@ -98,7 +131,7 @@ fn open_file(path: &Path, digest: Option<Digest>) -> Result<OpenBlob> {
         bail!("{name} is a directory, and no layer blob");
     }
     let reader = Arc::new(FileBlob::open(path).with_context(|| format!("opening {name}"))?);
-    Ok(OpenBlob { name, digest, reader, remote: None })
+    Ok(OpenBlob { name, digest, reader, remote: None, target: None })
 }
 
 /// Whether the text can only be a reference or a path through a directory that looks like a host.

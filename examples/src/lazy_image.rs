@@ -18,6 +18,19 @@ pub struct OpenBlob {
     pub reader: Arc<dyn ReadAt>,
     /// The same as a cached remote blob, if that is what it is.
     pub remote: Option<Blob>,
+    /// What it points into, if it is an index-only layer.
+    pub target: Option<Box<OpenTarget>>,
+}
+
+/// The target of an index-only layer.
+#[derive(Debug, Clone)]
+pub struct OpenTarget {
+    /// The blob as it is stored.
+    pub stored: OpenBlob,
+    /// The uncompressed stream; the same bytes if it is not compressed.
+    pub content: Arc<dyn ReadAt>,
+    /// Whether the format protects the stream: whether it is compressed.
+    pub compressed: bool,
 }
 
 /// An opened image.
@@ -46,9 +59,9 @@ impl LazyImage {
         Arc::<Image>::clone(&self.device)
     }
 
-    /// Length of all layer blobs in bytes.
+    /// Length of all layer blobs and their targets in bytes.
     pub fn blob_bytes(&self) -> u64 {
-        self.blobs.iter().map(|blob| blob.reader.size()).sum()
+        with_targets(&self.blobs).map(|blob| blob.reader.size()).sum()
     }
 
     /// What the remote blobs have cost so far.
@@ -60,8 +73,19 @@ impl LazyImage {
 impl OpenBlob {
     /// The blob, to be opened as a layer.
     pub fn layer(&self) -> LayerBlob {
-        LayerBlob::new(self.name.as_str(), Arc::clone(&self.reader))
+        let layer = LayerBlob::new(self.name.as_str(), Arc::clone(&self.reader));
+        match &self.target {
+            Some(target) => layer.with_target(target.stored.name.as_str(), Arc::clone(&target.content)),
+            None => layer,
+        }
     }
+}
+
+/// `blobs` and the targets they point into, as they are stored.
+pub fn with_targets(blobs: &[OpenBlob]) -> impl Iterator<Item = &OpenBlob> {
+    blobs
+        .iter()
+        .flat_map(|blob| std::iter::once(blob).chain(blob.target.as_ref().map(|target| &target.stored)))
 }
 
 /// Those of `blobs` whose bytes `error` says to be wrong. An error of the network or a disk says nothing of
@@ -77,10 +101,10 @@ pub fn proved_wrong<'a>(blobs: &'a [OpenBlob], error: &anyhow::Error) -> impl It
         },
         _ => None,
     });
-    blobs.iter().filter(move |blob| wrong.as_deref() == Some(&*blob.name))
+    with_targets(blobs).filter(move |blob| wrong.as_deref() == Some(&*blob.name))
 }
 
 /// What the remote ones of `blobs` have cost so far.
 pub fn stats(blobs: &[OpenBlob]) -> Stats {
-    blobs.iter().filter_map(|blob| blob.remote.as_ref()).map(Blob::stats).sum()
+    with_targets(blobs).filter_map(|blob| blob.remote.as_ref()).map(Blob::stats).sum()
 }

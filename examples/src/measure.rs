@@ -10,7 +10,7 @@ use tokio::task::block_in_place;
 
 use crate::eager_pull::{self, EagerLayer};
 use crate::ext4_read::Ext4Files;
-use crate::lazy_image::LazyImage;
+use crate::lazy_image::{LazyImage, with_targets};
 use crate::origin::Origin;
 use crate::progress::{Progress, bytes};
 use crate::report::{EagerReport, StartReport, VerifiedReport};
@@ -68,7 +68,7 @@ pub fn start(
 pub async fn verified(image: &LazyImage, expected: &Expected, progress: Progress) -> Result<VerifiedReport> {
     let begun = Instant::now();
     let step = progress.step("Checking the blobs", image.blob_bytes());
-    let blobs = stream::iter(&image.blobs)
+    let blobs = stream::iter(with_targets(&image.blobs))
         .map(async |blob| {
             let Some(expected) = &blob.digest else { return anyhow::Ok(0) };
             let digest = verify::digest(&blob.reader, &|n| step.add(n)).await?;

@@ -66,6 +66,7 @@ impl Origin {
             digest: Some(digest.clone()),
             reader: Arc::new(blob.clone()),
             remote: Some(blob),
+            target: None,
         })
     }
 }

@@ -111,6 +111,7 @@ async fn open(layout: &OciLayout, manifest: &Manifest) -> LazyImage {
         digest: Some(layer.digest.clone()),
         reader: Arc::new(FileBlob::open(layout.blob_path(&layer.digest)).unwrap()),
         remote: None,
+        target: None,
     });
     LazyImage::open(blobs.collect()).await.unwrap()
 }

@@ -128,6 +128,7 @@ async fn a_layer_that_reads_well_must_still_have_its_digest() {
             digest: Some(layer.digest.clone()),
             reader: Arc::new(MemoryBlob::new(bytes)),
             remote: None,
+            target: None,
         }
     });
     let image = LazyImage::open(blobs.collect()).await.unwrap();

@@ -25,6 +25,7 @@ JSON keys:
     name             path or digest of the blob
     blob_bytes       its length
     wrappers         what is around the layer, from the outside
+    target           what an index-only layer points into; null for a full one
     virtual_size     size of the device in bytes; 0 leaves it to the layers below
     uuid, parent_uuid, user_tag
                      as they were given to the commit
@@ -97,7 +98,8 @@ fn describe_layer(layer: &Layer, blob_bytes: u64) -> Value {
     json!({
         "name": layer.name(),
         "blob_bytes": blob_bytes,
-        "wrappers": wrappers(layer.content()),
+        "wrappers": wrappers(layer.stream()),
+        "target": layer.target_name(),
         "virtual_size": layer.virtual_size(),
         "uuid": layer.uuid().to_string(),
         "parent_uuid": layer.parent_uuid().to_string(),

@@ -1,7 +1,7 @@
 //! `obd verify`.
 
 use anyhow::{Context, Result};
-use examples::lazy_image::{OpenBlob, stats};
+use examples::lazy_image::{OpenBlob, stats, with_targets};
 use examples::verify::{copy, digest};
 use overlaybd_format::{Content, Error, Layer, Limits, ReadAt};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ Example: obd verify registry.example/team/app:1 --json
 JSON keys:
   layers             layers that are sound
   digests            of these, blobs that have the digest they should have
-  bytes_under_crc    bytes of LSMT streams whose blocks carry CRCs
+  bytes_under_crc    bytes of LSMT streams whose blocks carry CRCs, and of gzip targets
   bytes_without_crc  bytes of the others
   requests           requests to a registry for parts of blobs
   fetched_bytes      what came in answer to them"
@@ -40,8 +40,11 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
 async fn verify(blobs: &[OpenBlob]) -> Result<Value> {
     let (mut digests, mut checked, mut unprotected) = (0, 0, 0);
     for blob in blobs {
-        let (protected, bytes) = read_through(blob).await?;
-        *(if protected { &mut checked } else { &mut unprotected }) += bytes;
+        for (protected, bytes) in read_through(blob).await? {
+            *(if protected { &mut checked } else { &mut unprotected }) += bytes;
+        }
+    }
+    for blob in with_targets(blobs) {
         if let Some(expected) = &blob.digest {
             let found = digest(&blob.reader, &|_| ()).await.with_context(|| blob.name.clone())?;
             if found != *expected {
@@ -63,16 +66,17 @@ async fn verify(blobs: &[OpenBlob]) -> Result<Value> {
     }))
 }
 
-/// Reads the whole content; says whether CRCs cover it, and its length.
-async fn read_through(blob: &OpenBlob) -> Result<(bool, u64)> {
+/// Reads the whole content, and that of a target; says whether CRCs cover each, and its length.
+async fn read_through(blob: &OpenBlob) -> Result<Vec<(bool, u64)>> {
     let summary =
         |content: &Content| (content.compression().is_some_and(|zfile| zfile.block_crcs), content.size());
     if is_layer(blob).await? {
         let layer = Layer::open(blob.layer(), &Limits::default()).await?;
         layer.verify().await?;
-        return Ok(summary(layer.content()));
+        let target = blob.target.as_ref().map(|target| (target.compressed, target.content.size()));
+        return Ok(std::iter::once(summary(layer.stream())).chain(target).collect());
     }
     let content = content(blob).await?;
     copy(&content, &mut std::io::sink(), &|_| ()).await.with_context(|| blob.name.clone())?;
-    Ok(summary(&content))
+    Ok(vec![summary(&content)])
 }
