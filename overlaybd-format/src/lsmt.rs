@@ -14,6 +14,7 @@
 mod header;
 mod segment;
 mod segments;
+mod tags;
 mod uuid;
 pub(crate) mod writer;
 
@@ -24,4 +25,5 @@ pub(crate) use segment::{MAX_LENGTH, SENTINEL, SENTINEL_START};
 pub use uuid::Uuid;
 
 pub(crate) use header::{BLOCK_SIZE, FLAG_DATA, FLAG_HEADER, FLAG_SEALED, FLAG_SPARSE, USER_TAG_LEN};
-pub(crate) use segments::{ENTRY_SIZE, FIRST_DATA_SECTOR, TargetSectors, fault};
+pub(crate) use segments::{ENTRY_SIZE, FIRST_DATA_SECTOR, fault};
+pub(crate) use tags::TargetSectors;

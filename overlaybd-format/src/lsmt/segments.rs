@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::lsmt::header::{BLOCK_SIZE, Header};
 use crate::lsmt::segment::{SECTOR_SIZE, Segment};
+use crate::lsmt::tags::{TargetSectors, Untagged, tag};
 use crate::{Error, Limits, Result};
 
 impl Header {
@@ -69,28 +70,26 @@ pub(super) fn decode(
 ) -> Result<Vec<Segment>> {
     let mut segments: Vec<Segment> = Vec::with_capacity(bytes.len() / ENTRY_SIZE);
     let mut free_from = 0;
-    let mut packed = Packed::default();
+    let mut untagged = Untagged::default();
     for (number, entry) in bytes.as_chunks::<ENTRY_SIZE>().0.iter().enumerate() {
-        let Some(mut segment) = Segment::decode(entry) else { continue };
-        let fault = match target {
-            Some(target) => target.place(&mut segment, tag(entry), free_from, &data),
-            None if packed.points_elsewhere(segment, tag(entry)) => return Err(Error::MissingTarget),
-            None => fault(segment, free_from, &data),
+        let Some(segment) = Segment::decode(entry) else { continue };
+        let tag = tag(entry);
+        let placed = match target {
+            Some(target) => target.place(segment, tag, free_from, &data),
+            None if untagged.is_broken_by(segment, tag) => return Err(Error::MissingTarget),
+            None => fault(segment, free_from, &data).map_or(Ok(segment), Err),
         };
-        if let Some(why) = fault {
+        let placed = placed.map_err(|why| {
             let at = at.saturating_add((number as u64).saturating_mul(ENTRY_SIZE as u64));
             let found = segment.stored_at();
-            return Err(Error::broken(
-                "LSMT index entry",
-                at,
-                format!(
-                    "{why} (number {number}, device sectors {:?}, stored at sector {found}, data sectors {data:?})",
-                    segment.sectors()
-                ),
-            ));
-        }
-        free_from = segment.end();
-        segments.push(segment);
+            let sectors = segment.sectors();
+            let why = format!(
+                "{why} (number {number}, device sectors {sectors:?}, stored at sector {found}, data sectors {data:?})"
+            );
+            Error::broken("LSMT index entry", at, why)
+        })?;
+        free_from = placed.end();
+        segments.push(placed);
     }
     segments.shrink_to_fit();
     Ok(segments)
@@ -119,77 +118,7 @@ pub(crate) fn fault(segment: Segment, free_from: u64, data: &Range<u64>) -> Opti
 /// No writer leaves this many bytes between index and trailer; a wider gap means that the trailer
 /// has lost entries.
 const INDEX_PADDING: u64 = 4096;
-/// Where the target of an index-only layer is in the stream that the layer and it make together, in
-/// sectors.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TargetSectors {
-    pub(crate) start: u64,
-    pub(crate) len: u64,
-}
-
-impl TargetSectors {
-    /// Moves a segment of the target to where the target is. Gives the rule that the segment breaks.
-    fn place(
-        self,
-        segment: &mut Segment,
-        tag: u8,
-        free_from: u64,
-        data: &Range<u64>,
-    ) -> Option<&'static str> {
-        match tag {
-            // Where nothing is stored, no place is wrong.
-            _ if segment.is_zeroed() => fault(*segment, free_from, &(0..u64::MAX)),
-            IN_LAYER => fault(*segment, free_from, data),
-            IN_TARGET => {
-                let fault = fault(*segment, free_from, &(0..self.len)).map(|why| match why {
-                    OUTSIDE => "the segment points beyond the end of the target",
-                    other => other,
-                });
-                match segment.stored_at().checked_add(self.start).and_then(|at| segment.stored(at)) {
-                    Some(moved) => *segment = moved,
-                    None => return fault.or(Some(OUTSIDE)),
-                }
-                fault
-            }
-            _ => Some("the tag names neither the layer nor its target"),
-        }
-    }
-}
-
-/// Tells the index of an index-only layer from others, whose tags mean nothing: what is committed or
-/// merged stores its data without gaps, and what is sealed in place has no tags.
-#[derive(Debug)]
-struct Packed {
-    /// Where the next data is stored.
-    next: u64,
-}
-
-impl Packed {
-    fn points_elsewhere(&mut self, segment: Segment, tag: u8) -> bool {
-        let in_sequence = segment.is_zeroed() || segment.stored_at() == self.next;
-        if !segment.is_zeroed() {
-            self.next = segment.stored_at().saturating_add(segment.len());
-        }
-        tag == IN_TARGET && !in_sequence
-    }
-}
-
-impl Default for Packed {
-    fn default() -> Self {
-        Self { next: FIRST_DATA_SECTOR }
-    }
-}
-
-/// The tag of a stored entry.
-fn tag(entry: &[u8; ENTRY_SIZE]) -> u8 {
-    let [.., tag] = entry;
-    *tag
-}
-
-const OUTSIDE: &str = "the segment points outside the data";
-/// The tags of an index-only layer.
-const IN_LAYER: u8 = 0;
-pub(super) const IN_TARGET: u8 = 1;
+pub(super) const OUTSIDE: &str = "the segment points outside the data";
 
 /// Bytes of an index entry.
 pub(crate) const ENTRY_SIZE: usize = 16;

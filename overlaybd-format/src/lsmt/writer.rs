@@ -1,7 +1,7 @@
 //! The index of a layer that is being written.
 
 use crate::lsmt::segment::{MAX_LENGTH, SECTOR_SIZE, SENTINEL, SENTINEL_START, Segment};
-use crate::lsmt::segments::IN_TARGET;
+use crate::lsmt::tags::IN_TARGET;
 use crate::{Error, Result};
 
 /// Collects segments in ascending order and merges neighbours as the reference does.
