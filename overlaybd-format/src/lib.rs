@@ -101,6 +101,8 @@ mod layer;
 mod layer_writer;
 mod limits;
 pub mod lsmt;
+#[cfg(feature = "convert")]
+pub mod oci_tar;
 mod open;
 mod parallel;
 mod read_at;

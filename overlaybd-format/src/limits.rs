@@ -15,6 +15,8 @@ pub struct Limits {
     pub zfile_blocks: u64,
     /// Records of a trace (24 bytes each).
     pub trace_records: usize,
+    /// Bytes of the records before an entry of a tar, of a long name or of a sparse map.
+    pub tar_records: u64,
     /// Checkpoints of one gzip index (40 bytes each).
     pub gzip_checkpoints: u64,
 }
@@ -27,6 +29,7 @@ impl Default for Limits {
             merged_segments: 128_000_000,
             zfile_blocks: 256 << 20,
             trace_records: 1 << 20,
+            tar_records: 1 << 20,
             gzip_checkpoints: 4 << 20,
         }
     }
