@@ -79,6 +79,8 @@ pub use retry::RetryOptions;
 pub use runtime::Runtime;
 #[cfg(feature = "tokio")]
 pub use runtime::TokioRuntime;
+#[cfg(feature = "object_store")]
+pub use source::ObjectSource;
 pub use source::{
     BlobSource, ByteStream, Fallback, FetchRequest, FileSource, Latency, MemorySource, Priority, Throttle,
     Urgency, check_bounds,
@@ -86,6 +88,8 @@ pub use source::{
 pub use stats::Stats;
 #[cfg(feature = "conformance")]
 pub use store::DiskOp;
+#[cfg(feature = "object_store")]
+pub use store::ObjectTier;
 pub use store::{ChunkKey, ChunkStore, DiskOptions, DiskStore, MemoryStore, Scrubbed};
 pub use verify::{PieceDigests, Verifier};
 

@@ -4,6 +4,8 @@ mod fallback;
 mod file;
 mod latency;
 mod memory;
+#[cfg(feature = "object_store")]
+mod object;
 mod throttle;
 mod urgency;
 
@@ -20,6 +22,10 @@ pub use self::fallback::Fallback;
 pub use self::file::FileSource;
 pub use self::latency::Latency;
 pub use self::memory::MemorySource;
+#[cfg(feature = "object_store")]
+pub use self::object::ObjectSource;
+#[cfg(feature = "object_store")]
+pub(crate) use self::object::failure as object_failure;
 pub use self::throttle::Throttle;
 pub use self::urgency::{Priority, Urgency};
 use crate::{Error, ErrorKind, Result};
@@ -93,4 +99,28 @@ pub fn check_bounds(range: &Range<u64>, size: u64) -> Result<()> {
             format!("bytes {}..{} are out of bounds of {size} bytes", range.start, range.end),
         ))
     }
+}
+
+/// `pieces`, which end with an error unless they are `len` bytes in all.
+#[cfg(feature = "object_store")]
+fn exact(pieces: ByteStream, len: u64) -> ByteStream {
+    use futures::StreamExt;
+    Box::pin(futures::stream::unfold(Some((pieces, len)), async |state| {
+        let (mut pieces, left) = state?;
+        match pieces.next().await {
+            Some(Ok(piece)) if piece.len() as u64 <= left => {
+                let left = left.saturating_sub(piece.len() as u64);
+                Some((Ok(piece), Some((pieces, left))))
+            }
+            Some(Ok(_)) => {
+                Some((Err(Error::new(ErrorKind::Protocol, "more bytes than were asked for")), None))
+            }
+            Some(Err(error)) => Some((Err(error), None)),
+            None if left > 0 => {
+                let why = format!("the body ended with {left} bytes missing");
+                Some((Err(Error::new(ErrorKind::Connection, why)), None))
+            }
+            None => None,
+        }
+    }))
 }

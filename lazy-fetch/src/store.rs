@@ -2,6 +2,8 @@
 
 mod disk;
 mod memory;
+#[cfg(feature = "object_store")]
+mod object;
 
 use std::fmt;
 use std::ops::Range;
@@ -15,6 +17,8 @@ pub use self::disk::DiskOp;
 pub(crate) use self::disk::ledger as disk_ledger;
 pub use self::disk::{DiskOptions, DiskStore, Scrubbed};
 pub use self::memory::MemoryStore;
+#[cfg(feature = "object_store")]
+pub use self::object::ObjectTier;
 use crate::{BlobId, Error, ErrorKind, Result};
 
 /// A place for chunks. It may forget any of them at any time.
