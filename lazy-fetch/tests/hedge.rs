@@ -60,7 +60,8 @@ fn the_first_counts_if_the_second_fails() {
 
 #[test]
 fn an_origin_that_is_slow_as_a_whole_is_not_asked_twice_for_everything() {
-    let world = used(Some(95));
+    // The median follows the slow ones late enough that the budget is what holds.
+    let world = used(Some(50));
     for _ in 0..1000 {
         world.source.break_next(Fault::Slow(Duration::from_millis(500)));
     }
