@@ -5,12 +5,16 @@ mod blob_under_test;
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use blob_under_test::{UnderTest, build, options, read_and_compare};
+use blob_under_test::{UnderTest, build, build_over, options, read_and_compare};
 use futures::FutureExt;
-use lazy_fetch::conformance::Fault;
-use lazy_fetch::{CompleteOptions, Digest, Error, ErrorKind, Runtime};
+use lazy_fetch::conformance::{Fault, VirtualTime};
+use lazy_fetch::{
+    BlobOptions, Cache, CompleteOptions, Digest, DiskOptions, DiskStore, Error, ErrorKind, MemoryStore,
+    Runtime,
+};
 use tempfile::TempDir;
 
 const KIB: usize = 1024;
@@ -44,6 +48,45 @@ fn a_completed_blob_is_read_from_its_file_without_the_origin() {
     assert_eq!(world.blob.stats().requests, stats.requests);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
     complete(&world, &path, CompleteOptions::default()).unwrap();
+}
+
+#[test]
+fn reading_a_completed_blob_in_sequence_reads_nothing_ahead_from_the_origin() {
+    let (world, _dir, path) = world();
+    let options = BlobOptions::default();
+    let blob =
+        world.cache.open_with(blob_under_test::id(), LEN as u64, world.source.clone(), options).unwrap();
+    world
+        .time
+        .block_on(blob.complete(&path, Digest::of(&world.content), CompleteOptions::default()))
+        .unwrap();
+    let asked = world.source.ranges().len();
+    for at in (0..500 * KIB).step_by(4 * KIB) {
+        world.time.block_on(read_and_compare(&blob, &world.content, at, 4 * KIB)).unwrap();
+    }
+    world.time.run_until_idle();
+    assert_eq!(world.source.ranges().len(), asked);
+    assert_eq!(blob.stats().bytes_local, 500 * KIB as u64);
+}
+
+#[test]
+fn completing_takes_chunks_from_the_disk_and_leaves_the_memory_to_readers() {
+    let (time, dir) = (VirtualTime::new(), tempfile::tempdir().unwrap());
+    let open = || DiskStore::open(Arc::new(time.clone()), dir.path(), DiskOptions::default()).unwrap();
+    let before = build_over(time.clone(), LEN, options(), vec![Arc::new(open())], |source| source);
+    before.read(0, LEN).unwrap();
+    time.run_until_idle();
+    let memory = Arc::new(MemoryStore::new(64 << 20));
+    let cache = Cache::builder(Arc::new(time.clone()))
+        .options(options())
+        .store(memory.clone())
+        .store(Arc::new(open()))
+        .build()
+        .unwrap();
+    let blob = cache.open(blob_under_test::id(), LEN as u64, before.source.clone());
+    let path = dir.path().join("blob");
+    time.block_on(blob.complete(&path, Digest::of(&before.content), CompleteOptions::default())).unwrap();
+    assert_eq!((blob.stats().bytes_fetched, memory.bytes()), (0, 0));
 }
 
 #[test]

@@ -25,6 +25,23 @@ fn adjacent_missing_chunks_share_a_request_and_present_ones_divide_it() {
 }
 
 #[test]
+fn a_small_gap_is_fetched_along_and_counted() {
+    let world = blob(256 * KIB, []);
+    world.read(100 * KIB, 1).unwrap();
+    world.read(0, 256 * KIB).unwrap();
+    let k = KIB as u64;
+    assert_eq!(world.source.ranges(), [100 * k..104 * k, 0..256 * k]);
+    let stats = world.blob.stats();
+    assert_eq!((stats.bytes_in_gaps, stats.bytes_fetched), (4 * k, 260 * k));
+    assert!((stats.amplification() - 260.0 * 1024.0 / (256.0 * 1024.0 + 1.0)).abs() < 1e-9);
+
+    let world = build(256 * KIB, options().with_max_gap(0), |s| s);
+    world.read(100 * KIB, 1).unwrap();
+    world.read(0, 256 * KIB).unwrap();
+    assert_eq!((world.source.ranges().len(), world.blob.stats().bytes_in_gaps), (3, 0));
+}
+
+#[test]
 fn long_reads_are_divided() {
     let world = build(100 * KIB, options().with_max_request_len(32 << 10), |s| s);
     world.read(0, 100 * KIB).unwrap();

@@ -70,7 +70,33 @@ impl Urgency {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Wake};
+
     use super::*;
+
+    #[derive(Default)]
+    struct Count(std::sync::atomic::AtomicU64);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_rise_is_woken_by_it_and_only_by_it() {
+        let (urgency, count) = (Urgency::new(Priority::Prefetch), Arc::new(Count::default()));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut above = pin!(urgency.above(Priority::Prefetch));
+        let mut poll = || above.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
+        assert!(!poll() && !poll());
+        urgency.raise(Priority::Background);
+        assert_eq!(count.0.load(Ordering::SeqCst), 0);
+        urgency.raise(Priority::OnDemand);
+        assert_eq!((count.0.load(Ordering::SeqCst), poll()), (1, true));
+    }
 
     #[test]
     fn urgency_rises_for_all_who_hold_it_and_never_sinks() {
