@@ -35,6 +35,7 @@ use bytes::Bytes;
 
 use self::blob_files::{BlobFiles, OpenFiles};
 use self::ledger::{Held, Ledger};
+#[cfg(feature = "conformance")]
 pub use self::op::DiskOp;
 use self::op::Ops;
 use self::record::Record;

@@ -8,6 +8,7 @@ use std::{fmt, io};
 /// A change to the directory of a [`DiskStore`](crate::DiskStore).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
+#[cfg_attr(not(feature = "conformance"), allow(unreachable_pub, reason = "tests alone see the steps"))]
 pub enum DiskOp {
     /// The bytes of a chunk are written.
     WriteData,
