@@ -10,6 +10,18 @@ pub const OVERLAYBD_TURBO: &str = "application/vnd.containerd.overlaybd.turbo.v1
 pub const AZURE_STREAMING: &str = "application/vnd.azure.artifact.streaming.v1";
 
 /// An artifact type to use, and how images listed under it have to be stored.
+///
+/// ```
+/// use referrers::{AcceptedType, Kind, ResolveOptions, artifact_type};
+///
+/// // Index-only mode alone, and a converter's own name for it.
+/// let accepted = vec![
+///     AcceptedType::new(artifact_type::OVERLAYBD_TURBO, Kind::Turbo),
+///     AcceptedType::new("application/vnd.example.index-only.v1", Kind::Turbo),
+/// ];
+/// let options = ResolveOptions::default().with_accepted(accepted);
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptedType {
     /// The artifact type.

@@ -116,6 +116,13 @@ pub trait CredentialSource: Send + Sync + fmt::Debug {
 }
 
 /// The same credentials for every repository of one registry; none for any other registry.
+///
+/// ```
+/// use referrers::{Credential, StaticCredentials};
+///
+/// let source = StaticCredentials::new("registry.example.com", vec![Credential::password("user", "secret")]);
+/// assert!(!format!("{source:?}").contains("secret\""));
+/// ```
 #[derive(Debug, Clone)]
 pub struct StaticCredentials {
     host: String,

@@ -98,6 +98,22 @@ pub struct LayerRefusal {
 
 /// Tells from its annotations how an image is stored.
 ///
+/// ```
+/// use referrers::{Classified, Manifest, classify, media_type};
+///
+/// let bytes = r#"{
+///     "schemaVersion": 2, "layers": [],
+///     "config": {
+///         "mediaType": "application/vnd.oci.image.config.v1+json", "size": 2,
+///         "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+///     }
+/// }"#;
+/// let manifest = Manifest::parse(bytes.into(), media_type::OCI_MANIFEST, None)?;
+/// let image = manifest.image().unwrap();
+/// assert_eq!(classify(image).unwrap(), Classified::Plain);
+/// # Ok::<_, referrers::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// A [`LayerRefusal`] if the layers are of different kinds, or an annotation contradicts the layer.

@@ -13,6 +13,9 @@ mod descriptor;
 mod digest;
 mod error;
 mod fallback;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod image_config;
 mod image_source;
 mod layers;

@@ -19,6 +19,16 @@ use crate::media_type::{self, DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIF
 use crate::{Descriptor, Digest, Error, ErrorKind, Result};
 
 /// A manifest with the bytes that its digest names.
+///
+/// ```
+/// use referrers::{Manifest, media_type};
+///
+/// let bytes = r#"{"schemaVersion": 2, "manifests": []}"#;
+/// let manifest = Manifest::parse(bytes.into(), media_type::OCI_INDEX, None)?;
+/// assert_eq!(manifest.bytes(), bytes);
+/// assert!(manifest.index().is_some_and(|index| index.manifests.is_empty()));
+/// # Ok::<_, referrers::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Manifest {
     bytes: Bytes,

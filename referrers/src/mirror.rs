@@ -12,6 +12,9 @@ use crate::{Error, Repository, Result};
 #[cfg(feature = "hosts-toml")]
 mod hosts_toml;
 
+#[cfg(all(fuzzing, feature = "hosts-toml"))]
+pub(crate) use hosts_toml::parse as parse_hosts_toml;
+
 /// A host that serves what another registry has.
 ///
 /// A mirror is asked once, for what it is said to be capable of; if it fails or has not what is asked for, the

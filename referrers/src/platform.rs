@@ -7,6 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::{Descriptor, Index};
 
 /// What an image runs on, in the words of Go's `GOOS` and `GOARCH` (OCI image-spec "Image Index").
+///
+/// ```
+/// use referrers::Platform;
+///
+/// let board = Platform::new("linux", "arm").with_variant("v7");
+/// assert_eq!(board.to_string(), "linux/arm/v7");
+/// assert!(Platform::new("linux", "arm64").is_same(&Platform::new("linux", "arm64").with_variant("v8")));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Platform {

@@ -54,6 +54,8 @@ pub(crate) use exchange::{network, read};
 pub(crate) use retry::random_part;
 #[cfg(feature = "lazy-fetch")]
 pub(crate) use {auth::Access, exchange::place};
+#[cfg(fuzzing)]
+pub(crate) use {challenge::Challenge, link::next as next_link};
 
 /// A client for the OCI distribution API of every registry that references name.
 ///
@@ -63,6 +65,21 @@ pub(crate) use {auth::Access, exchange::place};
 /// Every call is bounded by [`RegistryOptions::deadline`] and every answer by [`Limits`]. Credentials go
 /// to the registry's own scheme, host and port, and to token servers that belong to it; redirects,
 /// upload locations and page links elsewhere are used without them.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use referrers::{Chain, Reference, Registry, RegistryOptions};
+///
+/// # async fn example() -> Result<(), referrers::Error> {
+/// let registry = Registry::new(RegistryOptions::default(), Arc::new(Chain::of_user()))?;
+/// let reference: Reference = "registry.example.com/shop/api:1.4".parse()?;
+/// let manifest = registry.manifest(&reference).await?;
+/// for entry in registry.referrers(reference.repository(), manifest.digest(), None).await?.referrers {
+///     println!("{} {}", entry.digest, entry.artifact_type.as_deref().unwrap_or_default());
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Registry(Arc<Inner>);
 
@@ -81,6 +98,18 @@ struct Inner {
 }
 
 /// How a [`Registry`] behaves.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use referrers::RegistryOptions;
+///
+/// let options = RegistryOptions::default()
+///     .with_plain_http("localhost:5000")
+///     .with_trusted_realm("auth.example.com")
+///     .with_deadline(Duration::from_secs(10));
+/// assert!(options.plain_http.contains("localhost:5000"));
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RegistryOptions {

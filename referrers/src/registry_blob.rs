@@ -14,6 +14,16 @@ use crate::{Capability, Digest, Error, ErrorKind, Registry, Repository, Result};
 ///
 /// Tokens come from the [`Registry`] that made it and are renewed through its credential source, so a blob
 /// can be read for as long as credentials are given, not only for as long as the first token lives.
+///
+/// ```no_run
+/// use referrers::{Digest, Registry, Repository};
+///
+/// # fn example(registry: Registry, digest: &Digest) -> Result<(), referrers::Error> {
+/// let repository = Repository::new("registry.example.com", "shop/api")?;
+/// let blob = registry.blob(&repository, digest)?;
+/// # drop(blob);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct RegistryBlob {
     registry: Registry,

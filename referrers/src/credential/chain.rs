@@ -9,6 +9,16 @@ use crate::{Credential, CredentialSource, DockerConfig, Reason, Repository, Resu
 /// The credentials of several sources, in their order.
 ///
 /// A source that fails is passed over if another has a credential; if none has, its error is the answer.
+///
+/// ```
+/// use referrers::{Chain, CredentialHelper, DockerConfig};
+///
+/// let credentials = Chain::default()
+///     .with(DockerConfig::mounted_secret("/etc/pull-secret"))
+///     .with(CredentialHelper::named("ecr-login")?);
+/// # drop(credentials);
+/// # Ok::<_, referrers::Error>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Chain(Vec<Arc<dyn CredentialSource>>);
 

@@ -18,6 +18,14 @@ use crate::registry::{network, read};
 /// `{"success": true, "data": {"auths": {…}}}`, over TCP or a Unix socket.
 ///
 /// It is asked once per token. The answer may take 10 s and be 1 MiB long; redirects are not followed.
+///
+/// ```
+/// use referrers::CredentialEndpoint;
+///
+/// let source = CredentialEndpoint::new("http://localhost:19876/auth")?;
+/// # drop(source);
+/// # Ok::<_, referrers::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct CredentialEndpoint {
     http: reqwest::Client,

@@ -16,6 +16,13 @@ use super::process;
 /// and the registry's host as its input, and answers with a user and a secret in JSON.
 ///
 /// It may take 10 s and answer 1 MiB. It needs a tokio runtime with I/O.
+///
+/// ```
+/// use referrers::CredentialHelper;
+///
+/// assert!(CredentialHelper::named("ecr-login").is_ok());
+/// assert!(CredentialHelper::named("../../bin/sh").is_err());
+/// ```
 #[derive(Debug, Clone)]
 pub struct CredentialHelper {
     program: PathBuf,

@@ -44,7 +44,7 @@ pub(crate) fn read(root: &Path, host: &str) -> Result<Vec<Mirror>> {
     Ok(Vec::new())
 }
 
-fn parse(text: &str, host: &str, place: &str) -> Result<Vec<Mirror>> {
+pub(crate) fn parse(text: &str, host: &str, place: &str) -> Result<Vec<Mirror>> {
     let invalid = |why: &'static str| Error::invalid("mirror configuration", place, why);
     // The parser quotes the line, which may hold a header with a secret.
     let mut file: Table = text.parse().map_err(|_| invalid("not the TOML it should be"))?;

@@ -32,6 +32,16 @@ pub enum Verdict {
 /// Accepts only images whose manifest has one annotation with one value, such as the name of a converter.
 ///
 /// Whoever may push can write annotations: this tells images apart and protects from nobody.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use referrers::{AnnotationIs, ResolveOptions};
+///
+/// let ours = AnnotationIs::new("com.example.converter", "nightly");
+/// let options = ResolveOptions::default().with_verifier(Arc::new(ours));
+/// # drop(options);
+/// ```
 #[derive(Debug, Clone)]
 pub struct AnnotationIs {
     key: String,
