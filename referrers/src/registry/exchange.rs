@@ -203,7 +203,9 @@ impl Registry {
             let error = match outcome {
                 Err(error) if ask.is_repeatable() && retry::worth_another(tries, &error) => error,
                 settled => {
-                    passage.succeeded();
+                    if !settled.as_ref().is_err_and(Error::is_transient) {
+                        passage.succeeded();
+                    }
                     return settled;
                 }
             };
