@@ -110,19 +110,21 @@ async fn a_helper_dies_with_all_it_started_when_nobody_waits_any_more() {
     let helper = CredentialHelper::at(&script.path);
     let repository = Repository::new("h.io", "a").unwrap();
     let (started, is_started) = tokio::sync::oneshot::channel();
+    let (ended, is_ended) = tokio::sync::oneshot::channel();
     // The pipe ends when the last process that holds it is gone.
-    let reader = tokio::task::spawn_blocking(move || {
+    std::thread::spawn(move || {
         let mut pipe = std::fs::File::open(pipe).unwrap();
         let mut first = [0; 8];
         pipe.read_exact(&mut first).unwrap();
         started.send(()).unwrap();
         pipe.read_to_end(&mut Vec::new()).unwrap();
+        ended.send(()).unwrap();
     });
     tokio::select! {
         answer = helper.get(&repository, Reason::First) => panic!("{answer:?}"),
         _ = is_started => {}
     }
-    tokio::time::timeout(Duration::from_secs(5), reader).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), is_ended).await.unwrap().unwrap();
 }
 
 #[tokio::test]
