@@ -104,7 +104,7 @@ async fn a_helper_that_does_not_answer_ends_at_its_time_limit() {
 
 #[tokio::test]
 async fn a_helper_dies_with_all_it_started_when_nobody_waits_any_more() {
-    let script = Script::new("helper", "exec 3> alive; echo started >&3; sleep 1000 & wait");
+    let script = Script::new("helper", "exec 3> alive; sleep 1000 & echo started >&3; wait");
     let pipe = script.directory.path().join("alive");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     let helper = CredentialHelper::at(&script.path);
