@@ -78,7 +78,6 @@ impl Config {
     /// If a lower is neither here nor remote, or the configuration uses what is not supported: a
     /// writable layer, the recording of a trace, a background download.
     pub fn places(&self, directory: &Path) -> Result<Vec<LowerPlace>> {
-        ensure!(self.upper == Upper::default(), "key upper: writable layers are not supported yet");
         ensure!(self.record_trace_path.is_empty(), "key recordTracePath: traces are not supported yet");
         ensure!(!self.download.enable, "key download: downloads in the background are not supported");
         let mut lowers = self.lowers.as_slice();
@@ -261,7 +260,6 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_named() {
         for (json, key) in [
-            (r#"{"lowers": [{"file": "x"}], "upper": {"index": "i", "data": "d"}}"#, "upper"),
             (r#"{"lowers": [{"file": "x"}], "recordTracePath": "t"}"#, "recordTracePath"),
             (r#"{"lowers": [{"file": "x"}], "download": {"enable": true}}"#, "download"),
         ] {

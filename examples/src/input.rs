@@ -5,12 +5,12 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use overlaybd_format::{FileBlob, GzipBlob, GzipIndex, Limits};
 use referrers::{Digest, Reference};
 
 use crate::access::Access;
-use crate::config::{Config, LowerPlace, Place, TargetPlace};
+use crate::config::{Config, LowerPlace, Place, TargetPlace, Upper};
 use crate::full_mode::FullMode;
 use crate::lazy_image::{OpenBlob, OpenTarget};
 
@@ -70,6 +70,16 @@ impl Input {
 
 async fn open_config(path: &Path, access: &Access) -> Result<Vec<OpenBlob>> {
     let config = Config::read(path)?;
+    ensure!(config.upper == Upper::default(), "key upper: here a device without writable layer is wanted");
+    open_lowers(&config, path.parent().unwrap_or(Path::new("")), access).await
+}
+
+/// Opens the lowers of `config`, bottom first, whose relative paths start at `directory`.
+///
+/// # Errors
+///
+/// As [`Input::open`] of the configuration.
+pub async fn open_lowers(config: &Config, directory: &Path, access: &Access) -> Result<Vec<OpenBlob>> {
     let mut origin = None;
     let mut open = |place: Place| match place {
         Place::File { path, digest } => open_file(&path, digest),
@@ -86,7 +96,7 @@ async fn open_config(path: &Path, access: &Access) -> Result<Vec<OpenBlob>> {
         }
     };
     let mut blobs = Vec::new();
-    for LowerPlace { layer, target } in config.places(path.parent().unwrap_or(Path::new("")))? {
+    for LowerPlace { layer, target } in config.places(directory)? {
         let mut blob = open(layer)?;
         if let Some(target) = target {
             blob.target = Some(Box::new(open_target(target, &mut open).await?));

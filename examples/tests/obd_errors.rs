@@ -144,7 +144,7 @@ fn configurations_that_are_wrong_or_ask_too_much() {
             r#"{"lowers": [{"file": "L0.obd"}], "upper": {"index": "i", "data": "d"}}"#,
             &["config", "key upper"],
         ),
-        (r#"{"lowers": [{"file": "L0.obd", "targetFile": "t"}]}"#, &["config", "lower 0", "key targetFile"]),
+        (r#"{"lowers": [{"file": "L0.obd", "targetFile": "t"}]}"#, &["config", "opening t"]),
         (r#"{"lowers": [{"file": "L0.obd"}], "recordTracePath": "t"}"#, &["config", "key recordTracePath"]),
         (r#"{"lowers": [{"file": "L0.obd"}], "download": {"enable": true}}"#, &["config", "key download"]),
         (r#"{"lowers": [{"digest": "md5:1", "size": 1}]}"#, &["config", "lower 0", "key digest"]),

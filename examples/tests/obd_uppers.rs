@@ -111,3 +111,25 @@ fn a_wrong_line_is_named() {
         assert!(said.contains(why), "{script:?}: {said}");
     }
 }
+
+#[test]
+fn a_configuration_reads_its_upper_over_its_lowers() {
+    for flags in ["", "--sparse"] {
+        let bench = bench(SCRIPT);
+        let directory = bench.path();
+        obd(directory, "create lower lower.index 1").unwrap();
+        fs::write(directory.join("below"), "w 0 4096 4096\n").unwrap();
+        obd(directory, "write lower lower.index --script below --payload payload").unwrap();
+        obd(directory, "seal lower lower.index").unwrap();
+        obd(directory, &format!("create data index 1 {flags}")).unwrap();
+        let index = if flags.is_empty() { "index" } else { "" };
+        let config = format!(
+            r#"{{"lowers": [{{"file": "lower"}}], "upper": {{"data": "data", "index": "{index}"}}}}"#
+        );
+        fs::write(directory.join("config"), config).unwrap();
+        obd(directory, "write config --script ops --payload payload").unwrap();
+        assert_eq!(sectors(directory, "config"), [1, 0, 3, 17, 18, 14, 0, 16], "{flags}");
+        let error = obd(directory, "info config").unwrap_err();
+        assert!(error.contains("key upper"), "{error}");
+    }
+}

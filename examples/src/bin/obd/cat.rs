@@ -4,9 +4,9 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use examples::lazy_image::LazyImage;
 use examples::whole_file::WholeFile;
-use overlaybd_format::ReadAt;
+use lazy_fetch::Stats;
+use overlaybd_format::{ReadOnly, ReadWriteAt};
 use serde_json::{Value, json};
 
 use crate::source::Source;
@@ -42,11 +42,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    args.source.read_device(async |image| write(&image, &args).await).await
+    if let Some(device) = args.source.writable().await? {
+        return write(&device, &args, Stats::default).await;
+    }
+    args.source
+        .read_device(async |image| write(&ReadOnly(image.reader()), &args, || image.stats()).await)
+        .await
 }
 
-async fn write(image: &LazyImage, args: &Args) -> Result<Value> {
-    let (size, offset) = (image.device.size(), args.offset);
+async fn write(device: &dyn ReadWriteAt, args: &Args, cost: impl Fn() -> Stats) -> Result<Value> {
+    let (size, offset) = (device.size(), args.offset);
     let length = args.length.unwrap_or(size.saturating_sub(offset));
     ensure!(
         offset.checked_add(length).is_some_and(|end| end <= size),
@@ -60,7 +65,7 @@ async fn write(image: &LazyImage, args: &Args) -> Result<Value> {
     let mut done = 0;
     while done < length {
         let part = &mut buf[..usize::try_from(length - done).unwrap_or(READ).min(READ)];
-        image.device.read_at(part, offset + done).await?;
+        device.read_at(part, offset + done).await?;
         for (number, page) in part.chunks(PAGE).enumerate() {
             if page != &ZEROS[..page.len()] {
                 output.file().write_all_at(page, done + (number * PAGE) as u64).with_context(place)?;
@@ -69,7 +74,7 @@ async fn write(image: &LazyImage, args: &Args) -> Result<Value> {
         done += part.len() as u64;
     }
     output.keep()?;
-    let cost = image.stats();
+    let cost = cost();
     Ok(json!({
         "bytes": length,
         "virtual_size": size,

@@ -45,9 +45,10 @@ use serde_json::Value;
 /// accelerated form, spelt with its registry, as in registry.example/team/app:1. Layers that are in
 /// a registry are read lazily: what a verb does not look at is not fetched.
 ///
-/// Of a config.v1.json, what cannot be done yet is refused by its key: uppers, index-only lowers,
-/// recordTracePath, download. An acceleration layer is left out. resultFile is left alone, because
-/// it tells of the device that a runtime makes.
+/// The upper of a config.v1.json is part of the device for cat, nbd and the verbs that write; the
+/// others refuse it by its key. So do all with what an example does not do: recordTracePath,
+/// download. An acceleration layer is left out. resultFile is left alone, because it tells of the
+/// device that a runtime makes.
 ///
 /// With --json, standard output is one JSON object, whose keys the help of each verb lists. An
 /// error is one line on standard error that names the blob, the place in it and the cause; standard

@@ -1,9 +1,12 @@
 //! `obd nbd`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use examples::nbd::{self, Export};
+use lazy_fetch::Stats;
+use overlaybd_format::ReadWriteAt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -16,7 +19,8 @@ use crate::source::Source;
 /// For qemu, nbdcopy, nbd-client and whatever else speaks NBD (fixed newstyle, structured replies,
 /// block status, several connections; no TLS). The export has any name. The first line on standard
 /// error is `listening on ADDRESS:PORT`; SIGINT and SIGTERM end it. What cannot be read is an I/O
-/// error for the client, after the time of --timeout at the latest, and never zeros.
+/// error for the client, after the time of --timeout at the latest, and never zeros. The device of a
+/// config.v1.json with an upper can be written.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -38,24 +42,32 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
     let interrupted = Interrupted::new()?;
+    if let Some(device) = args.source.writable().await? {
+        let device = Arc::new(device);
+        serve(args.listen, Export::writable(device.clone()), interrupted).await?;
+        device.flush()?;
+        return Ok(said(device.size(), &Stats::default()));
+    }
     args.source
         .read_device(async |image| {
-            let place = || args.listen.to_string();
-            let listener = TcpListener::bind(args.listen).await.with_context(place)?;
-            eprintln!("listening on {}", listener.local_addr().with_context(place)?);
-            let (stop, stopped) = watch::channel(false);
-            let server = nbd::serve(listener, Export::image(image.device.clone()), stopped);
-            let (served, ()) = tokio::join!(server, async {
-                interrupted.wait().await;
-                let _ = stop.send(true);
-            });
-            served.with_context(place)?;
-            let cost = image.stats();
-            Ok(json!({
-                "virtual_size": image.reader().size(),
-                "requests": cost.requests,
-                "fetched_bytes": cost.bytes_fetched,
-            }))
+            serve(args.listen, Export::image(image.device.clone()), interrupted).await?;
+            Ok(said(image.reader().size(), &image.stats()))
         })
         .await
+}
+
+async fn serve(listen: SocketAddr, export: Export, interrupted: Interrupted) -> Result<()> {
+    let place = || listen.to_string();
+    let listener = TcpListener::bind(listen).await.with_context(place)?;
+    eprintln!("listening on {}", listener.local_addr().with_context(place)?);
+    let (stop, stopped) = watch::channel(false);
+    let (served, ()) = tokio::join!(nbd::serve(listener, export, stopped), async {
+        interrupted.wait().await;
+        let _ = stop.send(true);
+    });
+    served.with_context(place)
+}
+
+fn said(size: u64, cost: &Stats) -> Value {
+    json!({ "virtual_size": size, "requests": cost.requests, "fetched_bytes": cost.bytes_fetched })
 }

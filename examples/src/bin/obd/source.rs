@@ -6,10 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use examples::access::Keep;
 use examples::chunk_dir::CacheDir;
+use examples::config::{self, Config};
 use examples::input::Input;
 use examples::lazy_image::{LazyImage, OpenBlob, proved_wrong};
+use overlaybd_format::WritableImage;
 
 use crate::remote::Remote;
+use crate::upper::Files;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Source {
@@ -60,6 +63,19 @@ impl Source {
     /// As [`read`](Self::read), of the device.
     pub(crate) async fn read_device<T>(&self, work: impl AsyncFnOnce(LazyImage) -> Result<T>) -> Result<T> {
         self.read(async |blobs| work(LazyImage::open(blobs.to_vec()).await?).await).await
+    }
+
+    /// The device of a configuration that has a writable layer.
+    pub(crate) async fn writable(&self) -> Result<Option<WritableImage>> {
+        let Input::Config(path) = Input::of(&self.input)? else { return Ok(None) };
+        if Config::read(&path)?.upper == config::Upper::default() {
+            return Ok(None);
+        }
+        let access = self
+            .remote
+            .access(self.cache.clone().map_or(Keep::Temporary, |dir| Keep::Directory(CacheDir::new(dir))));
+        let files = Files { data: path, index: None };
+        files.device_by(&access).await.with_context(|| self.input.clone()).map(Some)
     }
 
     async fn open_in(&self, cache: Option<&CacheDir>) -> Result<Vec<OpenBlob>> {

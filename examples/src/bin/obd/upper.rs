@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use examples::config::{self, Config, Place};
-use examples::input::Input;
-use overlaybd_format::{FileBlob, FileStorage, Image, LayerBlob, Limits, Sparse, Upper, WritableImage};
+use examples::access::Access;
+use examples::config::{self, Config};
+use examples::input::{Input, open_lowers};
+use examples::lazy_image::OpenBlob;
+use overlaybd_format::{FileStorage, Image, Limits, Sparse, Upper, WritableImage};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Files {
@@ -23,6 +25,10 @@ pub(crate) struct Opened {
 
 impl Files {
     pub(crate) async fn open(&self) -> Result<Opened> {
+        self.open_by(&Access::default()).await
+    }
+
+    async fn open_by(&self, access: &Access) -> Result<Opened> {
         let name = self.data.to_str().context("the name of the file is no text")?;
         if !matches!(Input::of(name)?, Input::Config(_)) {
             return Ok(Opened { upper: layer(&self.data, self.index.as_deref())?, lowers: None });
@@ -34,18 +40,23 @@ impl Files {
         ensure!(target.is_empty(), "key upper: index-only layers are not written here");
         let index = (!index.is_empty()).then(|| directory.join(index));
         let upper = layer(&directory.join(data), index.as_deref())?;
-        Ok(Opened { upper, lowers: lowers(config, directory).await? })
+        Ok(Opened { upper, lowers: lowers(&config, directory, access).await? })
     }
 
     /// The layer as a device, with what is below it.
     pub(crate) async fn device(&self) -> Result<WritableImage> {
-        let Opened { upper, lowers } = self.open().await?;
+        self.device_by(&Access::default()).await
+    }
+
+    /// As [`device`](Self::device), remote lowers being reached by `access`.
+    pub(crate) async fn device_by(&self, access: &Access) -> Result<WritableImage> {
+        let Opened { upper, lowers } = self.open_by(access).await?;
         Ok(WritableImage::new(lowers, upper)?)
     }
 }
 
 /// Opens a file of a layer for writing.
-fn file(path: &Path) -> Result<FileStorage> {
+pub(crate) fn file(path: &Path) -> Result<FileStorage> {
     FileStorage::open(path).with_context(|| format!("opening {}", path.display()))
 }
 
@@ -62,18 +73,10 @@ fn layer(data: &Path, index: Option<&Path>) -> Result<Upper> {
     })
 }
 
-async fn lowers(config: Config, directory: &Path) -> Result<Option<Image>> {
+async fn lowers(config: &Config, directory: &Path, access: &Access) -> Result<Option<Image>> {
     if config.lowers.is_empty() {
         return Ok(None);
     }
-    let config = Config { upper: config::Upper::default(), ..config };
-    let blob = |place| match place {
-        Place::File { path, .. } => {
-            let blob = FileBlob::open(&path).with_context(|| format!("opening {}", path.display()))?;
-            Ok(LayerBlob::new(path.display().to_string(), blob))
-        }
-        Place::Remote { digest, .. } => anyhow::bail!("{digest} is not in a local file"),
-    };
-    let blobs = config.places(directory)?.into_iter().map(blob).collect::<Result<_>>()?;
-    Ok(Some(Image::open(blobs, &Limits::default()).await?))
+    let blobs = open_lowers(config, directory, access).await?;
+    Ok(Some(Image::open(blobs.iter().map(OpenBlob::layer).collect(), &Limits::default()).await?))
 }
