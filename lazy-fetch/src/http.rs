@@ -12,4 +12,5 @@ mod way;
 
 pub use client::{HttpClient, HttpOptions};
 pub use endpoint::{Endpoint, Locate, Location};
+pub use host::HostUsage;
 pub use source::HttpSource;

@@ -69,7 +69,7 @@ pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result};
 pub use histogram::Histogram;
 #[cfg(feature = "http")]
-pub use http::{Endpoint, HttpClient, HttpOptions, HttpSource, Locate, Location};
+pub use http::{Endpoint, HostUsage, HttpClient, HttpOptions, HttpSource, Locate, Location};
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;
 pub use observer::{Event, Observer};

@@ -107,7 +107,8 @@ async fn requests_beyond_the_limit_wait_for_the_body_of_another_demand_first() {
         Reply::ThenStall(bytes)
     })
     .await;
-    let source = source(HttpOptions::default().with_max_requests_per_host(1), &server.origin);
+    let client = HttpClient::new(HttpOptions::default().with_max_requests_per_host(1)).unwrap();
+    let source = HttpSource::new(client.clone(), Arc::new(Location::new(&server.origin)), LEN as u64);
     let fetch = |start: u64, priority| {
         let request = FetchRequest::new(start..start + 200, Instant::now() + Duration::from_secs(20));
         source.fetch(request.with_urgency(Urgency::new(priority)))
@@ -118,6 +119,9 @@ async fn requests_beyond_the_limit_wait_for_the_body_of_another_demand_first() {
     for fetch in &mut waiting {
         assert!(futures::FutureExt::now_or_never(fetch).is_none());
     }
+    let usage = &client.usage()[0];
+    assert_eq!((usage.origin.as_str(), usage.limit), (server.origin.as_str(), 1));
+    assert_eq!((usage.requests, usage.waiting), (1, 2));
     drop(held);
     let [prefetch, demand] = waiting;
     let demand = demand.await.unwrap();

@@ -8,7 +8,7 @@ use reqwest::{Response, Url};
 
 use super::answer;
 use super::endpoint::presentable;
-use super::host::{Hosts, Visit};
+use super::host::{HostUsage, Hosts, Visit};
 use crate::source::FetchRequest;
 use crate::{Error, ErrorKind, Result};
 
@@ -90,6 +90,11 @@ impl HttpClient {
             .build()
             .map(|client| Self { client, hosts: Arc::new(Hosts::new(options.max_requests_per_host)) })
             .map_err(|e| Error::new(ErrorKind::InvalidInput, "setting up the http client").with_source(e))
+    }
+
+    /// What is asked of each host now, by origin.
+    pub fn usage(&self) -> Vec<HostUsage> {
+        self.hosts.usage()
     }
 
     /// Sends one GET for the range of `request`, which is not empty, when it is its turn at the host.

@@ -42,6 +42,20 @@ pub(super) struct Visit {
     _permit: Permit,
 }
 
+/// What a client is asking of one host at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HostUsage {
+    /// Scheme, host and port.
+    pub origin: String,
+    /// Requests at once that the host bears, as far as is known.
+    pub limit: u32,
+    /// Requests under way, their bodies included.
+    pub requests: u64,
+    /// Requests that wait for their turn.
+    pub waiting: usize,
+}
+
 impl Hosts {
     pub(super) fn new(most: u32) -> Self {
         Self { most: most.max(1), known: Mutex::default() }
@@ -56,9 +70,21 @@ impl Hosts {
         }
         Arc::clone(known.entry(origin).or_insert_with(|| Arc::new(Host::new(self.most))))
     }
+
+    pub(super) fn usage(&self) -> Vec<HostUsage> {
+        let known = lock(&self.known);
+        let mut usage: Vec<_> = known.iter().map(|(origin, host)| host.usage(origin.clone())).collect();
+        usage.sort_by(|a, b| a.origin.cmp(&b.origin));
+        usage
+    }
 }
 
 impl Host {
+    fn usage(&self, origin: String) -> HostUsage {
+        let limit = lock(&self.pace).limit;
+        HostUsage { origin, limit, requests: self.gate.used(), waiting: self.gate.waiting() }
+    }
+
     fn new(most: u32) -> Self {
         let pace = Pace { limit: most, most, good: 0, cuts: 0 };
         Self { gate: Gate::new(most.into()), pace: Mutex::new(pace), closed_until: Mutex::new(None) }
