@@ -129,8 +129,8 @@ impl Blob {
         check_bounds(&range, inner.size).map_err(|e| e.at(&inner.id, range.clone()))?;
         *lock(&inner.completed) = None;
         for key in inner.keys(range) {
-            for store in &inner.cache.stores {
-                store.remove(&key).await;
+            for tier in &inner.cache.tiers {
+                tier.store.remove(&key).await;
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use crate::plan::Shape;
 use crate::retry::{Jitter, RetryOptions};
 use crate::source::BlobSource;
 use crate::store::{ChunkKey, ChunkStore, MemoryStore};
+use crate::tier::Tier;
 use crate::{BlobId, Error, ErrorKind, Result, Runtime};
 
 /// A cache of chunks of remote blobs, shared by everything that reads them. Clones are the same cache.
@@ -28,7 +29,7 @@ pub struct Cache {
 pub(crate) struct Shared {
     pub(crate) downloads: Downloads,
     /// Fastest first; never empty.
-    pub(crate) stores: Vec<Arc<dyn ChunkStore>>,
+    pub(crate) tiers: Vec<Tier>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// The budget of bytes that are on their way or not yet in every store.
@@ -265,7 +266,7 @@ impl CacheBuilder {
         };
         let shared = Shared {
             downloads,
-            stores: self.stores,
+            tiers: self.stores.into_iter().map(Tier::new).collect(),
             flights: Arc::default(),
             observer: self.observer,
             chunk_size: options.chunk_size,
@@ -284,7 +285,10 @@ impl Shared {
 
     /// The chunk, if a store has it in memory.
     pub(crate) fn warm(&self, key: &ChunkKey) -> Option<Bytes> {
-        self.stores.iter().find_map(|store| store.try_get(key)).filter(|chunk| key.check_len(chunk).is_ok())
+        self.tiers
+            .iter()
+            .find_map(|tier| tier.store.try_get(key))
+            .filter(|chunk| key.check_len(chunk).is_ok())
     }
 
     /// When a fetch that starts now ends.

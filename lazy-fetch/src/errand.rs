@@ -124,9 +124,9 @@ impl Errand {
             }
             Err(error) => give_up(landings, error),
         }
-        for store in self.terms.cache.stores.iter().skip(1) {
+        for tier in self.terms.cache.tiers.iter().skip(1) {
             for (key, chunk) in &arrived {
-                self.terms.put(&**store, key, chunk.clone()).await;
+                self.terms.put(tier, key, chunk.clone()).await;
             }
         }
     }
@@ -179,8 +179,8 @@ impl Errand {
                     wrong.push(landing);
                     continue;
                 }
-                if let Some(fastest) = cache.stores.first() {
-                    self.terms.put(&**fastest, &landing.key, chunk.clone()).await;
+                if let Some(fastest) = cache.tiers.first() {
+                    self.terms.put(fastest, &landing.key, chunk.clone()).await;
                 }
                 arrived.push((landing.key.clone(), chunk.clone()));
                 landing.land(Ok(chunk));

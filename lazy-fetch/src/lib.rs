@@ -58,6 +58,7 @@ mod stats;
 mod store;
 mod sync;
 mod terms;
+mod tier;
 mod verify;
 
 pub use blob::Blob;

@@ -1,19 +1,18 @@
 //! On which terms the chunks of a blob are brought, and what the stores know of them.
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use futures::future::{Either, select};
 
+use crate::Result;
 use crate::cache::Shared;
 use crate::source::{BlobSource, Priority, Urgency};
 use crate::stats::Meter;
-use crate::store::{ChunkKey, ChunkStore};
+use crate::store::ChunkKey;
+use crate::tier::Tier;
 use crate::verify::Verifier;
-use crate::{Error, ErrorKind, Result};
 
 /// On which terms chunks are brought.
 #[derive(Debug, Clone)]
@@ -30,9 +29,9 @@ pub(crate) struct Terms {
 impl Terms {
     /// The chunk, if a store has it. The stores above that one have it then, too.
     pub(crate) async fn stored(&self, key: &ChunkKey) -> Option<Bytes> {
-        let stores = &self.cache.stores;
-        for (level, store) in stores.iter().enumerate() {
-            let found = self.unless_stalled(store.get(key)).await.unwrap_or_else(|error| {
+        let tiers = &self.cache.tiers;
+        for (level, tier) in tiers.iter().enumerate() {
+            let found = self.watch(tier, tier.store.get(key)).await.unwrap_or_else(|error| {
                 self.meter.store_failure(&error);
                 None
             });
@@ -41,12 +40,12 @@ impl Terms {
                 self.meter.counts.hits_store.add(1);
                 // What is only passing through must not push out what is read.
                 let passing = self.urgency.get() == Priority::Background;
-                for faster in stores.iter().take(if passing { 0 } else { level }) {
-                    self.put(&**faster, key, chunk.clone()).await;
+                for faster in tiers.iter().take(if passing { 0 } else { level }) {
+                    self.put(faster, key, chunk.clone()).await;
                 }
                 return Some(chunk);
             }
-            let _ = self.unless_stalled(store.remove(key)).await;
+            let _ = self.watch(tier, tier.store.remove(key)).await;
         }
         None
     }
@@ -61,21 +60,14 @@ impl Terms {
     }
 
     /// Keeps the chunk, as far as the store can.
-    pub(crate) async fn put(&self, store: &dyn ChunkStore, key: &ChunkKey, chunk: Bytes) {
-        let kept = self.unless_stalled(store.put(key, chunk)).await.and_then(|kept| kept);
+    pub(crate) async fn put(&self, tier: &Tier, key: &ChunkKey, chunk: Bytes) {
+        let kept = self.watch(tier, tier.store.put(key, chunk)).await.and_then(|kept| kept);
         if let Err(error) = kept {
             self.meter.store_failure(&error);
         }
     }
 
-    /// `work` of a store, unless it hangs: a disk that does not answer must not keep readers from the
-    /// origin.
-    async fn unless_stalled<T>(&self, work: impl Future<Output = T>) -> Result<T> {
-        let (runtime, patience) = (self.cache.runtime(), self.cache.downloads.stall_timeout);
-        let Some(until) = runtime.now().checked_add(patience) else { return Ok(work.await) };
-        match select(pin!(work), runtime.sleep_until(until)).await {
-            Either::Left((result, _)) => Ok(result),
-            Either::Right(_) => Err(Error::new(ErrorKind::Storage, "a store does not answer")),
-        }
+    async fn watch<T>(&self, tier: &Tier, work: impl Future<Output = T>) -> Result<T> {
+        tier.watch(self.cache.runtime(), self.cache.downloads.stall_timeout, work).await
     }
 }
