@@ -1,13 +1,13 @@
 //! The client of one or many registries.
 //!
 //! ```text
-//!   pull · push · listing · attach      what is asked: one file for each group of endpoints
-//!        └──────┬───────┘
-//!           exchange                    how: authorisation, redirects, retries, deadline, size limit
-//!         ┌─────┴─────┐
-//!       auth    gate · retry            token cache and challenges · waiting
+//!   pull · tags · listing · push · upload · attach   what is asked: one file for each group of endpoints
+//!        └─────────────┬────────────┘
+//!   mirrors ─────── exchange                         how: authorisation, redirects, retries, deadline, size limit
+//!         ┌────────────┼────────────┐
+//!       auth       gate · retry  address             tokens and challenges · waiting · where one may connect to
 //!         │
-//!   challenge · realm · token           who is asked for a token, and whether credentials may go there
+//!   challenge · realm · token                        who is asked for a token, and whether it may see credentials
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,7 @@ mod exchange;
 mod gate;
 mod link;
 mod listing;
+mod mirrors;
 mod payload;
 mod pull;
 mod push;
@@ -178,10 +179,6 @@ impl Registry {
     /// They are for people, such as a notice that the registry is to be switched off; nothing depends on them.
     pub fn warnings(&self) -> Vec<String> {
         self.0.warnings.all()
-    }
-
-    pub(crate) fn mirrors(&self, repository: &Repository) -> impl Iterator<Item = &Mirror> {
-        self.0.options.mirrors.get(repository.host()).into_iter().flatten()
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {

@@ -208,3 +208,17 @@ async fn a_redirected_token_request_is_refused() {
     assert!(is_refused(&error), "{error}");
     scene.foreign_saw(0);
 }
+
+#[tokio::test]
+async fn a_descriptors_urls() {
+    let scene = Scene::new(|_| Response::ok("application/octet-stream", "{}")).await;
+    let mut config = serde_json::json!(Descriptor::of(media_type::OCI_CONFIG, b"{}"));
+    config["urls"] = serde_json::json!([format!("http://{}/config", scene.foreign.host)]);
+    let mut body = image(&Descriptor::of(media_type::OCI_CONFIG, b""), &[]);
+    body["config"] = config;
+    scene.registry.put(Some("t"), media_type::OCI_MANIFEST, &body);
+    let manifest = scene.client.manifest(&scene.registry.tagged("t")).await.unwrap();
+    let config = scene.client.image_config(&scene.registry.repository, manifest.image().unwrap()).await;
+    assert!(config.unwrap_err().is_not_found(), "content has one place");
+    scene.foreign_saw(0);
+}

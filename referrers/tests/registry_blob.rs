@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lazy_fetch::{Endpoint, ErrorKind, Locate, Location};
-use referrers::{Anonymous, Digest, RegistryBlob};
+use referrers::{Anonymous, Capability, Digest, Mirror, RegistryBlob};
 
 use registry::TestRegistry;
 use server::Response;
@@ -87,4 +87,34 @@ async fn what_stands_in_the_way_is_told_apart() {
         registry.client_with(options, Anonymous).blob(&registry.repository, &Digest::sha256_of(b"blob"));
     let asked = blob.unwrap().locate(Locate::Rejected { status: 401, challenges: vec![challenge] }).await;
     assert!(asked.unwrap_err().is_transient());
+}
+
+#[tokio::test]
+async fn mirrors_come_first_with_their_own_headers_and_tokens() {
+    let (registry, ..) = scene().await;
+    let at = |url: &str| Mirror::new(url).unwrap().with_header("x-key", "k").unwrap();
+    let host = registry.server.host.as_str();
+    let options = registry
+        .options()
+        .with_mirror(host, at("http://one.test:1/p"))
+        .with_mirror(host, at("https://two.test").with_capabilities([Capability::Resolve]));
+    let client = registry.client_with(options, Anonymous);
+    let digest = Digest::sha256_of(b"blob");
+    let blobs = client.blob_with_mirrors(&registry.repository, &digest).unwrap();
+    let mut locations = Vec::new();
+    for blob in &blobs {
+        locations.push(blob.locate(Locate::Fresh).await.unwrap());
+    }
+    let urls: Vec<_> = locations.iter().map(Location::url).collect();
+    let ns = host.replace(':', "%3A");
+    assert_eq!(
+        urls,
+        [
+            format!("http://one.test:1/p/v2/a/b/blobs/{digest}?ns={ns}"),
+            format!("http://{host}/v2/a/b/blobs/{digest}"),
+        ]
+    );
+    let keys: Vec<_> =
+        locations.iter().map(|l| l.headers().iter().any(|(name, _)| name == "x-key")).collect();
+    assert_eq!(keys, [true, false]);
 }

@@ -12,7 +12,7 @@ use reqwest::header::{
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use crate::{Capability, Digest, Error, ErrorKind, Mirror, Registry, Repository, Result, media_type};
+use crate::{Capability, Digest, Error, ErrorKind, Registry, Repository, Result, media_type};
 
 use super::auth::Access;
 use super::gate::Late;
@@ -20,19 +20,19 @@ use super::payload::Payload;
 use super::{address, refusal, retry};
 
 /// What is sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ask<'a> {
-    repository: &'a Repository,
-    access: Access,
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    payload: Payload,
+    pub(super) repository: &'a Repository,
+    pub(super) access: Access,
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) headers: HeaderMap,
+    pub(super) payload: Payload,
     /// The largest body of a successful answer, in bytes.
-    limit: u64,
+    pub(super) limit: u64,
     /// What a mirror must be capable of to be asked instead, and the digest of what it then answers; without
     /// it none is asked.
-    mirrored: Option<(Capability, Option<&'a Digest>)>,
+    pub(super) mirrored: Option<(Capability, Option<&'a Digest>)>,
 }
 
 /// What came back: any status but 401, 403 and those that a retry may mend.
@@ -145,42 +145,12 @@ impl Reply {
 }
 
 impl Registry {
-    /// Asks the mirrors that may answer, then the registry.
+    /// Sends `ask` to the mirrors that may answer, then to the registry; answers challenges, follows redirects
+    /// and repeats what a repetition may mend.
     pub(crate) async fn exchange(&self, ask: Ask<'_>) -> Result<Reply> {
-        if let Some((capability, digest)) = ask.mirrored {
-            for mirror in self.mirrors(ask.repository).filter(|mirror| mirror.can(capability)) {
-                let digest = digest.filter(|_| ask.method == Method::GET);
-                let reply = self.ask_mirror(mirror, &ask).await;
-                let is_asked_for = |reply: &Reply| {
-                    !reply.status.is_success()
-                        || digest.is_none_or(|digest| digest.verify(&reply.body, "").is_ok())
-                };
-                if let Some(reply) = reply.filter(is_asked_for) {
-                    return Ok(reply);
-                }
-            }
+        if let Some(reply) = self.ask_mirrors(&ask).await {
+            return Ok(reply);
         }
-        self.exchange_here(ask).await
-    }
-
-    /// One try at a mirror. Whatever goes wrong, somebody else is asked.
-    async fn ask_mirror(&self, mirror: &Mirror, ask: &Ask<'_>) -> Option<Reply> {
-        let origin = self.url(ask.repository, "").ok()?;
-        let rest = ask.url.path().strip_prefix(origin.path())?;
-        let repository = mirror.repository(ask.repository).ok()?;
-        let url = mirror.url(ask.repository, rest, ask.url.query());
-        let mut headers = ask.headers.clone();
-        headers.extend(mirror.headers().clone());
-        let payload = ask.payload.clone();
-        let (method, access, limit) = (ask.method.clone(), ask.access.clone(), ask.limit);
-        let asked =
-            Ask { repository: &repository, access, method, url, headers, payload, limit, mirrored: None };
-        let reply = tokio::time::timeout(MIRROR_TIME, self.authorised(&asked)).await.ok()?.ok()?;
-        (reply.status.is_success() || reply.status == StatusCode::NOT_MODIFIED).then_some(reply)
-    }
-
-    /// Sends `ask`, answers challenges, follows redirects and repeats what a repetition may mend.
-    async fn exchange_here(&self, ask: Ask<'_>) -> Result<Reply> {
         let (clock, after) = (self.clock(), self.0.options.deadline.saturating_add(ask.extra_time()));
         let deadline = clock.now().checked_add(after);
         let at = |kind| Error::new(kind, place(&ask.method, &ask.url));
@@ -225,7 +195,7 @@ impl Registry {
     }
 
     /// One try, repeated only to answer a challenge.
-    async fn authorised(&self, ask: &Ask<'_>) -> Result<Reply> {
+    pub(super) async fn authorised(&self, ask: &Ask<'_>) -> Result<Reply> {
         let mut session = self.session(ask.repository, ask.access.clone());
         let mut authorization = session.current().await?;
         loop {
@@ -355,8 +325,6 @@ fn redirect(from: &Url, headers: &HeaderMap, place: &str) -> Result<Url> {
 
 /// OCI distribution-spec does not say; blob stores need one or two.
 const MAX_REDIRECTS: u32 = 5;
-/// Longer than a mirror that is worth asking takes.
-const MIRROR_TIME: Duration = Duration::from_secs(5);
 /// Bytes a second that an upload makes at least.
 const SLOWEST: u64 = 128 << 10;
 
