@@ -1,10 +1,16 @@
 //! One suite for whole registries: the one of the examples in every mood, and Debian's docker-registry where it
 //! is installed.
 
+#[path = "support/server.rs"]
+mod server;
+
 use std::io::Write;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use referrers::{
     ApiSupport, Credential, Descriptor, ErrorKind, Kind, Listed, Platform, Reference, Registry,
@@ -16,6 +22,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+
+use server::{Request, Response, Server};
 
 /// A registry to put to the test.
 struct Target {
@@ -261,6 +269,72 @@ async fn debians_docker_registry() {
 async fn debians_docker_registry_with_passwords() {
     if let Some(server) = docker_registry("auth: {htpasswd: {realm: r, path: ROOT/htpasswd}}\n").await {
         suite(Target { host: server.host.clone(), has_api: false }).await;
+    }
+}
+
+/// Runs openssl in `root`; `None` if it is not installed.
+fn openssl(root: &Path, args: &[&str], input: &[u8]) -> Option<Vec<u8>> {
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.args(args).current_dir(root).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let Ok(mut process) = openssl.spawn() else {
+        eprintln!("SKIPPED: openssl is not installed");
+        return None;
+    };
+    process.stdin.take().unwrap().write_all(input).unwrap();
+    let output = process.wait_with_output().unwrap();
+    assert!(output.status.success(), "openssl {args:?}");
+    Some(output.stdout)
+}
+
+/// A token that grants what the request asks for, signed with the key in `root`.
+fn token(root: &Path, request: &Request) -> Response {
+    if request.header("authorization") != Some("Basic dXNlcjpwYXNz") {
+        return Response::new(401);
+    }
+    let query = request.target.split_once('?').unwrap().1;
+    let decoded = query.replace("%3A", ":").replace("%2F", "/").replace("%2C", ",");
+    let scopes = decoded.split('&').filter_map(|pair| pair.strip_prefix("scope=repository:"));
+    let access: Vec<_> = scopes
+        .map(|scope| {
+            let (name, actions) = scope.rsplit_once(':').unwrap();
+            let actions: Vec<_> = actions.split(',').collect();
+            json!({ "type": "repository", "name": name, "actions": actions })
+        })
+        .collect();
+    let certificate = std::fs::read_to_string(root.join("cert.pem")).unwrap();
+    let certificate: String = certificate.lines().filter(|line| !line.starts_with("---")).collect();
+    assert!(STANDARD.decode(&certificate).is_ok());
+    let header = json!({ "typ": "JWT", "alg": "RS256", "x5c": [certificate] });
+    let now = jiff::Timestamp::now().as_second();
+    let claims = json!({
+        "iss": "i", "sub": "user", "aud": "s", "jti": "1", "iat": now, "nbf": now - 60, "exp": now + 300,
+        "access": access,
+    });
+    let encode = |value: &[u8]| URL_SAFE_NO_PAD.encode(value);
+    let signed =
+        format!("{}.{}", encode(header.to_string().as_bytes()), encode(claims.to_string().as_bytes()));
+    let signature = openssl(root, &["dgst", "-sha256", "-sign", "key.pem"], signed.as_bytes()).unwrap();
+    let token = json!({ "token": format!("{signed}.{}", encode(&signature)), "expires_in": 300 });
+    Response::ok("application/json", token.to_string())
+}
+
+#[tokio::test]
+async fn debians_docker_registry_with_tokens() {
+    let root = tempfile::tempdir().unwrap();
+    let args = "req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem -subj /CN=t -days 2";
+    if openssl(root.path(), &args.split(' ').collect::<Vec<_>>(), b"").is_none() {
+        return;
+    }
+    let keys = root.path().to_owned();
+    let tokens = Server::start(move |request| token(&keys, request)).await;
+    let auth = format!(
+        "auth: {{token: {{realm: 'http://{}/token', service: s, issuer: i, rootcertbundle: {}/cert.pem}}}}\n",
+        tokens.host,
+        root.path().display()
+    );
+    if let Some(server) = docker_registry(&auth).await {
+        suite(Target { host: server.host.clone(), has_api: false }).await;
+        assert!(!tokens.requests().is_empty());
     }
 }
 
