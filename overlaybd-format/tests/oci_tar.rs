@@ -198,8 +198,9 @@ fn a_cut_archive_is_an_error_unless_it_ends_with_an_entry() {
 
 #[test]
 fn each_rule_has_its_error() {
-    let broken: [(&[u8], &str); 8] = [
+    let broken: [(&[u8], &str); 9] = [
         (&[1; 512], "checksum"),
+        (&with_pax(&[("size", b"9223372036854775808")], |_| ()), "no file has"),
         (&with_pax(&[("size", b"x")], |_| ()), "no number"),
         (&with_pax(&[("uid", b"4294967296")], |_| ()), "32-bit"),
         (&with_pax(&[("mtime", b"soon")], |_| ()), "no time"),

@@ -90,6 +90,9 @@ impl<R: Read> TarReader<R> {
         let wrong = |why: &'static str| broken(at, why);
         let pax = &said.pax;
         let stored = pax.number("size").map_err(wrong)?.unwrap_or(size);
+        if i64::try_from(stored).is_err() {
+            return Err(wrong("a size that no file has"));
+        }
         let path = said.path.clone().unwrap_or_else(|| header.path());
         let path = pax.get("GNU.sparse.name").or_else(|| pax.get("path")).map_or(path, <[u8]>::to_vec);
         let link = said.link.as_deref().unwrap_or_else(|| header.link_name());
