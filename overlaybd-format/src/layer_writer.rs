@@ -117,7 +117,7 @@ impl<W: Write> LayerWriter<W> {
     /// has failed or was dropped, or if an index-only layer has nothing but segments of its target.
     pub fn finish(mut self) -> Result<W> {
         self.check_complete()?;
-        if self.index.is_all_target() {
+        if self.options.index_only && self.index.is_all_target() {
             // The reference takes the smallest tag of an index for that of the layer's own data.
             let why = "an index-only layer needs a segment that is not in its target";
             return Err(Error::InvalidWrite { offset: self.position, len: 0, why });

@@ -270,6 +270,23 @@ fn an_index_only_layer_has_something_of_its_own() {
     both.finish().unwrap();
 }
 
+#[test]
+fn the_tag_of_a_source_is_none_of_a_target() {
+    let layers = || {
+        let lower = write(LayerOptions::new(1 << 20), async |writer| writer.write(0, &[7; 4096]).unwrap());
+        let empty = write(LayerOptions::new(1 << 20), async |_| {});
+        let open = |bytes| LayerBlob::new("layer", MemoryBlob::new(bytes));
+        block_on(Image::open(vec![open(lower), open(empty)], &Limits::default())).unwrap()
+    };
+    for index_only in [false, true] {
+        let image = layers();
+        let options = LayerOptions::of_image(&image).with_index_only(index_only);
+        let merged = write(options, async |writer| writer.copy_image(&image).await.unwrap());
+        // All data is of the lower layer, whose number is 1.
+        assert_eq!(merged[8192 + 15], u8::from(!index_only));
+    }
+}
+
 /// Down to the digest: LZ4 has been making the same of a block for years. If a new version of the library
 /// ends that, this test ends too, and nothing is broken.
 #[cfg(feature = "lz4-c")]

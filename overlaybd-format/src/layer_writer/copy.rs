@@ -112,7 +112,8 @@ impl<W: Write> LayerWriter<W> {
 
     fn put(&mut self, batch: &[Segment], sources: &[Source<'_>], mut bytes: &[u8]) -> Result<()> {
         for &piece in batch {
-            let tag = source(sources, piece)?.tag;
+            // The tags of an index-only layer tell its target from itself.
+            let tag = if self.options.index_only { 0 } else { source(sources, piece)?.tag };
             let offset = piece.start().saturating_mul(SECTOR_SIZE);
             if piece.is_zeroed() {
                 let len = piece.len().saturating_mul(SECTOR_SIZE);
