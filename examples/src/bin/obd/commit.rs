@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use overlaybd_format::{FileBlob, Layer, LayerBlob, LayerOptions, LayerWriter, Limits, Upper};
+use overlaybd_format::{FileBlob, Layer, LayerBlob, LayerOptions, LayerWriter, Limits};
 use serde_json::Value;
 
 use crate::output::Output;
@@ -43,12 +43,15 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Result<Value> {
     let (layer, output) = match args.files.as_slice() {
         [layer, output] => (sealed(layer).await?, output),
-        [data, index, output] if !args.commit_sealed => (writable(data, index)?, output),
+        [data, index, output] if !args.commit_sealed => {
+            let files = upper::Files { data: data.clone(), index: Some(index.clone()) };
+            (files.open().await?.upper.to_layer()?, output)
+        }
         _ => bail!("--commit-sealed takes a layer and an output"),
     };
     let options = args.wrapping.apply(LayerOptions::of_layer(&layer), args.compress);
     let output = Output::create(output, args.wrapping.force)?;
-    let mut writer = LayerWriter::new(output.file(), options)?;
+    let mut writer = LayerWriter::new(output.sink(), options)?;
     writer.copy_layer(&layer).await?;
     writer.finish()?;
     output.keep()
@@ -58,8 +61,4 @@ async fn sealed(path: &Path) -> Result<Layer> {
     let name = path.display().to_string();
     let blob = FileBlob::open(path).with_context(|| format!("opening {name}"))?;
     Ok(Layer::open(LayerBlob::new(name, blob), &Limits::default()).await?)
-}
-
-fn writable(data: &Path, index: &Path) -> Result<Layer> {
-    Ok(Upper::open(upper::file(data)?, upper::file(index)?, &Limits::default())?.to_layer()?)
 }

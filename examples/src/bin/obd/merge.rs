@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
 async fn merge(image: &Image, args: &Args) -> Result<Value> {
     let options = args.wrapping.apply(LayerOptions::of_image(image), !args.plain);
     let output = Output::create(&args.output, args.wrapping.force)?;
-    let mut writer = LayerWriter::new(output.file(), options)?;
+    let mut writer = LayerWriter::new(output.sink(), options)?;
     writer.copy_image(image).await?;
     writer.finish()?;
     output.keep()

@@ -1,7 +1,7 @@
 //! The blob that a verb makes.
 
 use std::fs::File;
-use std::io::{Seek, SeekFrom};
+use std::io::{BufWriter, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -23,9 +23,10 @@ impl Output {
         Ok(Self { path: path.to_owned(), file: WholeFile::create(path)? })
     }
 
-    /// Where the bytes go. They arrive in large parts, so that no buffer is needed.
-    pub(crate) fn file(&self) -> &File {
-        self.file.file()
+    /// Where the bytes go, to be flushed at the end. Of a layer that is not compressed they may come in
+    /// parts of a sector.
+    pub(crate) fn sink(&self) -> BufWriter<&File> {
+        BufWriter::with_capacity(BUFFER, self.file.file())
     }
 
     /// Names the blob. Says where it is, how long it is and what its digest is.
@@ -38,3 +39,5 @@ impl Output {
         Ok(json!({ "output": name, "size": size, "digest": digest.to_string() }))
     }
 }
+
+const BUFFER: usize = 1 << 20;

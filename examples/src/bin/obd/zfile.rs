@@ -67,7 +67,7 @@ fn compress(args: &Args, source: &mut dyn Read, output: &Path) -> Result<Value> 
         .with_compression(Some(args.codec.compression()))
         .with_tar(wrapping::tar(args.tar));
     let output = Output::create(output, args.force)?;
-    let mut writer = ContentWriter::new(output.file(), wrappers)?;
+    let mut writer = ContentWriter::new(output.sink(), wrappers)?;
     // Not `io::copy`, whose parts are smaller than what is compressed at once.
     let mut buf = vec![0; READ];
     loop {
@@ -83,7 +83,10 @@ fn compress(args: &Args, source: &mut dyn Read, output: &Path) -> Result<Value> 
 
 async fn extract(source: &Path, output: Output) -> Result<Value> {
     let content = open(source).await?;
-    read(source, &content, |part| Ok(output.file().write_all(part)?)).await?;
+    let mut sink = output.sink();
+    read(source, &content, |part| Ok(sink.write_all(part)?)).await?;
+    sink.flush()?;
+    drop(sink);
     output.keep()
 }
 
