@@ -26,4 +26,3 @@ pub use uuid::Uuid;
 
 pub(crate) use header::{BLOCK_SIZE, FLAG_DATA, FLAG_HEADER, FLAG_SEALED, FLAG_SPARSE, USER_TAG_LEN};
 pub(crate) use segments::{ENTRY_SIZE, FIRST_DATA_SECTOR, fault};
-pub(crate) use tags::TargetSectors;

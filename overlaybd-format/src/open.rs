@@ -19,7 +19,6 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 
 use crate::content::Content;
-use crate::index_only::target_sector;
 use crate::lsmt::{self, Segment};
 use crate::zfile::{self, JumpTable, Layout};
 use crate::{Error, Limits, ReadAt, Result, tar};
@@ -96,11 +95,10 @@ fn parse_layer(
     let trailer =
         lsmt::Header::decode_trailer(&held.extract(&content, trailer_at.clone())?, trailer_at.start)?;
     let entries = held.extract(&content, trailer.index_range(size, limits)?)?;
-    let target = target_size.map(|target_size| lsmt::TargetSectors {
-        start: target_sector(size),
-        len: target_size / lsmt::SECTOR_SIZE,
-    });
-    let segments = trailer.decode_index_over(&entries, target)?;
+    let segments = match target_size {
+        Some(target_size) => trailer.decode_index_with_target(&entries, size, target_size)?,
+        None => trailer.decode_index(&entries)?,
+    };
     Ok((content, trailer, segments))
 }
 

@@ -85,6 +85,28 @@ fn slices_give_what_the_reader_gives() {
 }
 
 #[test]
+fn an_index_only_layer_is_decoded_over_its_target() {
+    let limits = Limits::default();
+    let blob = Case::open("turbooci").bytes("erofs-tar-L3.fs.meta");
+    let target_size = 1 << 20;
+    let stream = Stream::open(&blob, &limits).unwrap();
+    let at = lsmt::Header::trailer_range(stream.size()).unwrap();
+    let trailer = lsmt::Header::decode_trailer(&stream.read(at.clone()).unwrap(), at.start).unwrap();
+    let index = stream.read(trailer.index_range(stream.size(), &limits).unwrap()).unwrap();
+    assert!(matches!(trailer.decode_index(&index), Err(Error::MissingTarget)));
+    assert!(matches!(
+        trailer.decode_index_with_target(&index, stream.size(), 512),
+        Err(Error::Broken { .. })
+    ));
+    let segments = trailer.decode_index_with_target(&index, stream.size(), target_size).unwrap();
+
+    let target = MemoryBlob::new(vec![0; target_size as usize]);
+    let layer = LayerBlob::new("layer", MemoryBlob::new(blob)).with_target("tar", target);
+    let layer = block_on(Layer::open(layer, &limits)).unwrap();
+    assert_eq!(segments, layer.segments());
+}
+
+#[test]
 #[expect(clippy::reversed_empty_ranges)]
 fn ranges_outside_the_content_are_refused() {
     let blob = Case::open("zfile-raw").bytes("z.s.4097");

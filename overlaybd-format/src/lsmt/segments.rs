@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::index_only::target_sector;
 use crate::lsmt::header::{BLOCK_SIZE, Header};
 use crate::lsmt::segment::{SECTOR_SIZE, Segment};
 use crate::lsmt::tags::{TargetSectors, Untagged, tag};
@@ -41,16 +42,25 @@ impl Header {
     /// empty, and each points between header and index. [`Error::MissingTarget`] for the index of an
     /// index-only layer.
     pub fn decode_index(&self, bytes: &[u8]) -> Result<Vec<Segment>> {
-        self.decode_index_over(bytes, None)
+        decode(bytes, self.index_offset, data_sectors(self.index_offset), None)
     }
 
-    /// Decodes the index of a layer that may point into a target too.
-    pub(crate) fn decode_index_over(
+    /// Decodes the index of an index-only layer, whose stream has `size` bytes and whose target has
+    /// `target_size`. The segments point into both as one: the target begins where the stream ends,
+    /// rounded up to a sector.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Broken`], as [`decode_index`](Self::decode_index), and for entries that point outside the
+    /// target.
+    pub fn decode_index_with_target(
         &self,
         bytes: &[u8],
-        target: Option<TargetSectors>,
+        size: u64,
+        target_size: u64,
     ) -> Result<Vec<Segment>> {
-        decode(bytes, self.index_offset, data_sectors(self.index_offset), target)
+        let target = TargetSectors { start: target_sector(size), len: target_size / SECTOR_SIZE };
+        decode(bytes, self.index_offset, data_sectors(self.index_offset), Some(target))
     }
 }
 
