@@ -1,6 +1,9 @@
 //! The power fails, or the disk reports an error, at every single change of a workload: what opens
 //! afterwards is a legal state, and can be worked on.
 
+use futures::executor::block_on;
+use overlaybd_format::{AppendOnly, Error, Layer, LayerBlob, Limits, MemoryBlob, UpperOptions};
+
 use crate::disk::{Disk, Fault, Tearing};
 use crate::world::{Kind, Op, World};
 
@@ -55,7 +58,14 @@ fn fail_everywhere(kind: Kind, next: Kind, on_base: bool, tearing: Tearing, faul
             disk.set_fault(at, fault);
             let last = disk.changes() + at;
             for op in workload(next) {
-                if world.apply(world.fit(op)).is_err() && fault == Fault::PowerCut {
+                if world.apply(world.fit(op)).is_ok() {
+                    continue;
+                }
+                // After an error the workload goes on, or ends with a flush that may work again.
+                if fault == Fault::PowerCut {
+                    break;
+                } else if seed % 2 == 1 {
+                    let _ = world.apply(Op::Flush);
                     break;
                 }
             }
@@ -71,6 +81,37 @@ fn fail_everywhere(kind: Kind, next: Kind, on_base: bool, tearing: Tearing, faul
             }
         }
         at += 1;
+    }
+}
+
+/// Seals a layer with a power cut at each change in turn: a file that says that it is sealed is.
+#[test]
+fn power_cuts_of_a_seal() {
+    for (at, seed) in (0..8).flat_map(|at| (0..40).map(move |seed| (at, seed))) {
+        let disk = Disk::new(seed << 32 | at, Tearing::Everything);
+        let (data, index) = (|| disk.open("data"), || disk.open("index"));
+        let layer = AppendOnly::create(data(), index(), &UpperOptions::new(1 << 20)).unwrap();
+        // An index of more than one sector.
+        for n in 0..40 {
+            layer.write(n * 1024, &[n as u8 + 1; 512]).unwrap();
+        }
+        layer.flush().unwrap();
+        disk.set_fault(at, Fault::PowerCut);
+        let sealed = layer.seal();
+        drop(layer);
+        disk.crash();
+        let segments = match AppendOnly::open(data(), index(), &Limits::default()) {
+            Ok(open) => {
+                assert!(sealed.is_err(), "a seal that returned is lost");
+                open.segments()
+            }
+            Err(error) => {
+                assert!(matches!(error.root(), Error::ReadOnly { .. }), "{error}");
+                let blob = LayerBlob::new("data", MemoryBlob::new(disk.bytes("data")));
+                block_on(Layer::open(blob, &Limits::default())).unwrap().segments().to_vec()
+            }
+        };
+        assert_eq!(segments.len(), 40, "cut at {at}, {seed}");
     }
 }
 

@@ -86,9 +86,9 @@ fn storm(kind: Kind, next: Kind) {
                 thread::yield_now();
             }
         });
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
-        exchanges.join().unwrap();
+        let ended: Vec<_> = writers.into_iter().chain([exchanges]).map(|thread| thread.join()).collect();
         done.store(true, Ordering::SeqCst);
+        ended.into_iter().for_each(|end| end.unwrap());
     });
 
     let mut whole = vec![0; device.size() as usize];
