@@ -131,7 +131,8 @@ fn run(seed: u64) {
     let random = &mut Random(seed);
     let (time, dir) = (VirtualTime::new(), LazyCell::new(|| tempfile::tempdir().unwrap()));
     let runtime: Arc<dyn Runtime> = Arc::new(time.clone());
-    let len = 1 + random.below(60_000);
+    let most = [5_000, 15_000, 60_000][random.below(3)];
+    let len = 1 + random.below(most);
     let content = content(len);
     let verified = random.chance(50);
 

@@ -61,7 +61,13 @@ struct Stride {
 impl Readahead {
     /// A policy that reads at most `largest` bytes ahead of each stream.
     pub fn new(largest: u64) -> Self {
-        Self { largest, streams: VecDeque::new(), begun: [0..0, 0..0], read: 0, wasted: 0 }
+        Self {
+            largest,
+            streams: VecDeque::with_capacity(MAX_STREAMS + 1),
+            begun: [0..0, 0..0],
+            read: 0,
+            wasted: 0,
+        }
     }
 
     /// Takes the stream that `read` continues off the list.
