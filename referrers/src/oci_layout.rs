@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::descriptor::expect;
 use crate::media_type::{self, OCI_INDEX, OCI_MANIFEST};
 use crate::{
     ApiSupport, Descriptor, Digest, Error, ErrorKind, ImageSource, Index, Limits, Listing, Manifest, Named,
@@ -63,12 +64,10 @@ impl OciLayout {
         Ok(this)
     }
 
-    /// What `digest` names, checked.
+    /// The file that should hold what `digest` names. Whoever asks checks it.
     fn blob(&self, digest: &Digest, limit: u64, what: &'static str) -> Result<Bytes> {
         let path = self.root.join("blobs").join(digest.algorithm().name()).join(digest.hex());
-        let bytes = read(&path, limit, what).map_err(|e| e.unwrap_or_else(|| self.absent(what)))?;
-        digest.verify(&bytes, &path.display().to_string())?;
-        Ok(bytes)
+        read(&path, limit, what).map_err(|e| e.unwrap_or_else(|| self.absent(what)))
     }
 
     fn manifest(&self, digest: &Digest) -> Result<Manifest> {
@@ -165,7 +164,7 @@ impl ImageSource for OciLayout {
         self.blocking(move |this| {
             let bytes = this.blob(&descriptor.digest, this.limits.manifest, "manifest")?;
             let place = this.place(descriptor.digest.as_str());
-            descriptor.verify(&bytes, &place)?;
+            expect("size", &descriptor.size.to_string(), &bytes.len().to_string(), &place)?;
             Manifest::parse_at(bytes, &descriptor.media_type, Some(&descriptor.digest), &place)
         })
         .await

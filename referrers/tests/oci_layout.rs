@@ -106,6 +106,19 @@ async fn referrers_inside_indexes_are_found_and_absent_platforms_passed_over() {
 }
 
 #[tokio::test]
+async fn an_altered_configuration_is_noticed() {
+    let mut layout = Layout::new();
+    let image = layout.image();
+    let base = layout.put(media_type::OCI_MANIFEST, &image);
+    layout.list(&base, Some("t"));
+    let config: Digest = image["config"]["digest"].as_str().unwrap().parse().unwrap();
+    let text = std::fs::read_to_string(layout.blob(&config)).unwrap().replace("sh", "hs");
+    std::fs::write(layout.blob(&config), text).unwrap();
+    let error = layout.resolve("h.io/a:t").await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Integrity { what: "digest", .. }), "{error}");
+}
+
+#[tokio::test]
 async fn altered_bytes_are_noticed() {
     let mut layout = Layout::new();
     let base = layout.put(media_type::OCI_MANIFEST, &layout.image());
