@@ -101,7 +101,7 @@ fn gzip_blob() {
     use overlaybd_format::{GzipBlob, GzipIndex};
 
     let case = Case::open("gzindex");
-    for (gzip, index) in [("g1.gz", "g1.s65536.a0.l6.meta"), ("stored.gz", "stored.meta")] {
+    for (gzip, index) in [("g1.gz", "g1.s1048576.a0.l6.meta"), ("stored.gz", "stored.meta")] {
         let open = || {
             let index = block_on(GzipIndex::open(case.blob(index), &Limits::default())).unwrap();
             GzipBlob::new(case.blob(gzip), index).unwrap()
