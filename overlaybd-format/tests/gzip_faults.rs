@@ -2,7 +2,7 @@
 //! byte after the whole of a member has been seen.
 #![cfg(feature = "gzip")]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -271,4 +271,29 @@ fn each_rule_of_an_index_has_its_error() {
     }
     let error = outcome(&|index| index.count = Some(1 << 40)).unwrap_err();
     assert!(matches!(error, Error::Limit { .. }), "{error:?}");
+}
+
+/// Everything is right but for one bit of where the second span starts.
+#[test]
+fn a_span_must_end_where_the_next_one_starts() {
+    let gzip = Case::open("gzindex").bytes("g1.gz");
+    let mut index = index_of(&gzip).unwrap();
+    let table_at = usize::try_from(u64::from_le_bytes(index[313..321].try_into().unwrap())).unwrap();
+    let mut table = Vec::new();
+    flate2::read::ZlibDecoder::new(&index[table_at..]).read_to_end(&mut table).unwrap();
+    table[29 + 24] ^= 1;
+
+    index.truncate(table_at);
+    let mut encoder = flate2::write::ZlibEncoder::new(index, Compression::fast());
+    encoder.write_all(&table).unwrap();
+    let mut index = encoder.finish().unwrap();
+    let size = index.len() as u64;
+    index[41..49].copy_from_slice(&size.to_le_bytes());
+    index[321..329].copy_from_slice(&(size - table_at as u64).to_le_bytes());
+    let checksum = !crc32c::crc32c_append(!0, &index[..329]);
+    index[329..333].copy_from_slice(&checksum.to_le_bytes());
+
+    let blob = open(gzip, index).unwrap();
+    let error = read_all(&blob, 16 << 10).unwrap_err();
+    assert!(matches!(error, Error::Broken { .. }) && error.to_string().contains("the index has"), "{error}");
 }
