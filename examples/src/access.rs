@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use referrers::{
-    Chain, Credential, CredentialSource, Registry, RegistryOptions, Repository, StaticCredentials,
+    Chain, Credential, CredentialSource, Registry, RegistryOptions, Repository, ResolveOptions,
+    StaticCredentials,
 };
 
 use crate::chunk_dir::CacheDir;
@@ -23,6 +24,8 @@ pub struct Access {
     pub timeout: Duration,
     /// Where fetched bytes are kept beside memory.
     pub keep: Keep,
+    /// Where accelerated images are looked for.
+    pub resolve: ResolveOptions,
 }
 
 /// Where fetched bytes are kept beside memory.
@@ -66,8 +69,14 @@ impl Access {
 }
 
 impl Default for Access {
-    /// TLS, the user's own credentials, half a minute, a temporary directory.
+    /// TLS, the user's own credentials, half a minute, a temporary directory, no tag suffixes.
     fn default() -> Self {
-        Self { plain_http: false, credential: None, timeout: Duration::from_secs(30), keep: Keep::Temporary }
+        Self {
+            plain_http: false,
+            credential: None,
+            timeout: Duration::from_secs(30),
+            keep: Keep::Temporary,
+            resolve: ResolveOptions::default(),
+        }
     }
 }

@@ -16,15 +16,19 @@ pub struct FullMode {
 }
 
 impl FullMode {
-    /// Finds the image for this machine's platform.
+    /// Finds the image for this machine's platform, looking where `options` say.
     ///
     /// # Errors
     ///
     /// If the reference cannot be resolved, or has no accelerated image in full mode; that error names what
     /// became of each stage.
-    pub async fn resolve(registry: Registry, reference: &Reference) -> Result<Self> {
+    pub async fn resolve(
+        registry: Registry,
+        reference: &Reference,
+        options: &ResolveOptions,
+    ) -> Result<Self> {
         let accepted = AcceptedType::all_known().into_iter().filter(|accepted| accepted.kind == Kind::Native);
-        let options = ResolveOptions::default().with_accepted(accepted.collect());
+        let options = options.clone().with_accepted(accepted.collect());
         let resolution = Resolver::new(registry, options).resolve(reference, &Platform::current()).await?;
         let Some(accelerated) = resolution.accelerated.clone() else {
             let decisions: Vec<_> = resolution.decisions.iter().map(ToString::to_string).collect();

@@ -60,7 +60,9 @@ impl Input {
             Self::Blob(path) => Ok(vec![open_file(path, None)?]),
             Self::Config(path) => open_config(path, access).await.with_context(|| path.display().to_string()),
             Self::Image(reference) => {
-                let image = FullMode::resolve(access.registry(reference.repository())?, reference).await?;
+                let image =
+                    FullMode::resolve(access.registry(reference.repository())?, reference, &access.resolve)
+                        .await?;
                 let origin = access.origin(reference.repository())?;
                 image.layers().map(|layer| origin.open(&layer.digest, layer.size)).collect()
             }

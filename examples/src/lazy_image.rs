@@ -49,6 +49,9 @@ impl LazyImage {
     ///
     /// If a blob is no overlaybd layer or cannot be read.
     pub async fn open(blobs: Vec<OpenBlob>) -> Result<Self> {
+        for remote in blobs.iter().filter_map(|blob| blob.remote.as_ref()) {
+            remote.prefetch([0..END, remote.size().saturating_sub(END)..remote.size()]);
+        }
         let layers = blobs.iter().map(OpenBlob::layer).collect();
         let image = Image::open(layers, &Limits::default()).await?;
         Ok(Self { device: Arc::new(image), blobs })
@@ -108,3 +111,6 @@ pub fn proved_wrong<'a>(blobs: &'a [OpenBlob], error: &anyhow::Error) -> impl It
 pub fn stats(blobs: &[OpenBlob]) -> Stats {
     with_targets(blobs).filter_map(|blob| blob.remote.as_ref()).map(Blob::stats).sum()
 }
+
+/// Bytes at each end of a layer that are read first: headers, and the trailer with the index before it.
+const END: u64 = 64 << 10;

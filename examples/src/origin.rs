@@ -54,14 +54,13 @@ impl Origin {
         Ok(Arc::new(HttpSource::new(self.http.clone(), endpoint, size)))
     }
 
-    /// The blob, to be read lazily. Its two ends, where opening a layer begins, are sent for at once.
+    /// The blob, to be read lazily.
     ///
     /// # Errors
     ///
     /// As [`source`](Self::source).
     pub fn open(&self, digest: &Digest, size: u64) -> Result<OpenBlob> {
         let blob = self.cache.open(BlobId::new(digest.as_str())?, size, self.source(digest, size)?);
-        blob.prefetch([0..END, size.saturating_sub(END)..size]);
         Ok(OpenBlob {
             name: digest.to_string(),
             digest: Some(digest.clone()),
@@ -71,9 +70,6 @@ impl Origin {
         })
     }
 }
-
-/// Bytes at each end of a layer that are read first: headers, and the trailer with the index before it.
-const END: u64 = 64 << 10;
 
 /// Bytes of chunks in memory; the others are on the disk.
 const MEMORY: u64 = 64 << 20;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use referrers::{Anonymous, Reference, Registry, RegistryOptions, Repository, Stage};
+use referrers::{Anonymous, Reference, Registry, RegistryOptions, Repository, ResolveOptions, Stage};
 use registry::{Link, Server, Store};
 
 use crate::access::Access;
@@ -125,7 +125,7 @@ async fn run_reference(
     progress: Progress,
 ) -> Result<Report> {
     let begun = Instant::now();
-    let found = FullMode::resolve(registry.clone(), reference).await?;
+    let found = FullMode::resolve(registry.clone(), reference, &ResolveOptions::default()).await?;
     let origin = || {
         let access = Access::default();
         Origin::new(registry.clone(), reference.repository().clone(), &access.keep, access.timeout)

@@ -22,8 +22,9 @@ fn a_registry_that_stalls() {
     let scene = Scene::new();
     let digest = &scene.digests[1];
     for at in [0, 1000] {
+        // Which limit is met first is a race: the silence of the origin or the time of the read.
         let stall = Fault::Stall { at }.on(digest);
-        scene.fails_for_as_long(stall, &["config: ", digest, "bytes ", "nothing arrived for"]);
+        scene.fails_for_as_long(stall, &["config: ", digest, "bytes 0.."]);
         fs::remove_dir_all(scene.obd.path("cache")).unwrap();
     }
 }

@@ -162,7 +162,7 @@ fn an_image_without_an_accelerated_form_is_no_error_to_resolve_but_one_to_read()
         assert_eq!(referrer["outcome"], json!(outcome), "{switches}: {said}");
         assert_eq!(decisions.last().unwrap()["stage"], json!("Base"));
         for verb in [format!("info {reference}"), format!("pull {reference} pulled")] {
-            let referrer = format!("Referrer: {outcome}");
+            let referrer = format!("referrer: {}", outcome.to_lowercase());
             assert_names(&obd.refused(&verb), &["no accelerated image for", &referrer]);
         }
         assert!(!obd.names().contains(&"pulled".to_owned()));

@@ -91,7 +91,7 @@ async fn an_image_without_an_accelerated_form_says_what_was_looked_for() {
     let base = layout.index().unwrap().remove(0);
     put(&server, &layout, &base, Some("1"));
     let error = format!("{:#}", run_image(&server, "demo/app:1").await.unwrap_err());
-    assert!(error.contains("no accelerated image for") && error.contains("Referrer: Absent"), "{error}");
+    assert!(error.contains("no accelerated image for") && error.contains("referrer: absent"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

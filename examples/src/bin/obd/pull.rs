@@ -46,7 +46,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Result<Value> {
     let access = args.remote.access(Keep::Nowhere);
     let repository = args.reference.repository();
-    let image = FullMode::resolve(access.registry(repository)?, &args.reference).await?;
+    let image = FullMode::resolve(access.registry(repository)?, &args.reference, &access.resolve).await?;
     let origin = access.origin(repository)?;
 
     fs::create_dir_all(&args.directory)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use examples::access::{Access, Keep};
-use referrers::Credential;
+use referrers::{Credential, ResolveOptions};
 
 use crate::seconds;
 
@@ -21,6 +21,29 @@ pub(crate) struct Remote {
     /// How long one request, or one read of a blob with all its retries, may take.
     #[arg(long, value_name = "SECONDS", value_parser = seconds::parse, default_value = "30", help_heading = HEADING)]
     timeout: Duration,
+    /// Tag suffixes to look for where no referrer is found.
+    #[arg(long, value_enum, default_value = "alibaba", help_heading = HEADING)]
+    preset: Preset,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Preset {
+    /// None.
+    Neutral,
+    /// Those of Alibaba Cloud: _containerd_accelerated, _accelerated.
+    Alibaba,
+    /// Those of the overlaybd project: _obd, _overlaybd, _turbo.
+    Upstream,
+}
+
+impl Preset {
+    fn options(self) -> ResolveOptions {
+        match self {
+            Self::Neutral => ResolveOptions::default(),
+            Self::Alibaba => ResolveOptions::alibaba(),
+            Self::Upstream => ResolveOptions::upstream(),
+        }
+    }
 }
 
 impl Remote {
@@ -31,6 +54,7 @@ impl Remote {
             credential: credential.map(|(username, password)| Credential::password(username, password)),
             timeout: self.timeout,
             keep,
+            resolve: self.preset.options(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use examples::access::Keep;
-use referrers::{Platform, Reference, Resolution, ResolveOptions, Resolver};
+use referrers::{Platform, Reference, Resolution, Resolver};
 use serde_json::{Value, json};
 
 use crate::remote::Remote;
@@ -43,8 +43,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let registry = args.remote.access(Keep::Nowhere).registry(args.reference.repository())?;
-    let resolver = Resolver::new(registry, ResolveOptions::default());
+    let access = args.remote.access(Keep::Nowhere);
+    let registry = access.registry(args.reference.repository())?;
+    let resolver = Resolver::new(registry, access.resolve);
     Ok(describe(&resolver.resolve(&args.reference, &Platform::current()).await?))
 }
 
