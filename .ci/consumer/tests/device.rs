@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use consumer::{Pieces, Swarm, open};
-use overlaybd_format::{Compression, Image, LayerBlob, LayerOptions, LayerWriter, Limits, ReadAt};
+use overlaybd_format::{Compression, Image, LayerBlob, LayerOptions, LayerWriter, Limits, ReadAt, Tar};
 use referrers::Digest;
 use serde_json::json;
 
@@ -14,7 +14,8 @@ const SIZE: u64 = 4 << 20;
 
 /// A layer that holds `content` at `offset`.
 fn layer(offset: u64, content: &[u8]) -> Vec<u8> {
-    let options = LayerOptions::new(SIZE).with_compression(Some(Compression::default())).with_tar(true);
+    let options =
+        LayerOptions::new(SIZE).with_compression(Some(Compression::default())).with_tar(Some(Tar::Pax));
     let mut writer = LayerWriter::new(Cursor::new(Vec::new()), options).unwrap();
     writer.write(offset, content).unwrap();
     writer.finish().unwrap().into_inner()
