@@ -113,7 +113,8 @@ impl Blob {
     /// chunk before it is here waits for that chunk only, and its request goes first.
     ///
     /// Ranges that are wanted soon after one another share requests. What reaches beyond the end of the
-    /// blob is cut off. A fetch that fails is not repeated until a reader wants its bytes.
+    /// blob is cut off, and so is what goes beyond 65,536 chunks. A fetch that fails is not repeated until a
+    /// reader wants its bytes. If the whole blob is in a local file, there is nothing to do.
     pub fn prefetch(&self, ranges: impl IntoIterator<Item = Range<u64>>) {
         self.inner.prefetch(ranges, Priority::Prefetch);
     }
@@ -296,6 +297,9 @@ impl Inner {
     }
 
     fn prefetch(&self, ranges: impl IntoIterator<Item = Range<u64>>, priority: Priority) {
+        if lock(&self.completed).is_some() {
+            return;
+        }
         for request in plan::waves(ranges, self.cache.chunk_size, self.size, self.cache.shape) {
             let mut errands = self.errands(priority, None);
             for key in self.keys(request) {

@@ -34,7 +34,8 @@ use crate::{Blob, Digest, Error, ErrorKind, Result, Runtime};
 pub struct CompleteOptions {
     /// The most bytes per second to fetch; `None`: as many as come.
     pub bytes_per_second: Option<u64>,
-    /// Requests at once. More than one helps where the link is longer than a request.
+    /// Requests at once. More than one helps where the link is longer than a request. With a rate there is
+    /// only one.
     pub parallel: usize,
 }
 
@@ -132,8 +133,10 @@ impl Completion<'_> {
             std::iter::successors(Some(start), |at| at.checked_add(step)).take_while(|at| *at < size);
         let windows = windows.map(|at| self.window(at..at.saturating_add(step).min(size), use_stores));
         let pace = Pace { runtime: self.terms.cache.runtime(), rate: self.options.bytes_per_second };
+        // A window that waits for the pace would hold its request, and with it what readers wait for.
+        let parallel = if self.options.bytes_per_second.is_some() { 1 } else { self.options.parallel.max(1) };
         stream::iter(windows)
-            .buffered(self.options.parallel.max(1))
+            .buffered(parallel)
             .try_fold((partial, pace.now()), async |(mut partial, due), window| {
                 let len: u64 = window.iter().map(|piece| piece.len() as u64).sum();
                 let partial = self

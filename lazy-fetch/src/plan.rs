@@ -83,9 +83,10 @@ pub(crate) fn waves(
             }
         }
     };
-    for range in ranges {
-        let range = range.start.min(size)..range.end.min(size);
-        for chunk in covering(range, chunk_size, size).filter(|chunk| planned.insert(chunk.start)) {
+    let inside = |range: Range<u64>| range.start.min(size)..range.end.min(size);
+    let chunks = ranges.into_iter().flat_map(|range| covering(inside(range), chunk_size, size));
+    for chunk in chunks.take(MOST_CHUNKS) {
+        if planned.insert(chunk.start) {
             bytes = bytes.saturating_add(chunk.end.saturating_sub(chunk.start));
             wave.push(chunk);
             if bytes >= shape.max_len.saturating_mul(WAVE) {
@@ -100,6 +101,8 @@ pub(crate) fn waves(
 
 /// One part in so many of what a request brings may be gaps.
 const GAP_SHARE: u64 = 16;
+/// More are not planned at once, whatever a profile says: 4 GiB of chunks of the usual size.
+pub(crate) const MOST_CHUNKS: usize = 1 << 16;
 /// Requests of the largest size that are sorted together: what a link of 1 Gbit/s brings in 130 ms.
 const WAVE: u64 = 4;
 
@@ -144,6 +147,13 @@ mod tests {
         assert_eq!(waves(wanted, 10, 1000, shape)[..3], [0..30, 490..510, 900..930]);
         let wanted = (0..12).rev().map(|i| i * 100..i * 100 + 10).chain([1100..1110, 7..8]);
         assert_eq!(waves(wanted, 10, 2000, shape), tens((0..120).step_by(10)));
+    }
+
+    #[test]
+    fn a_plan_has_an_end() {
+        let shape = Shape { max_len: 4 << 20, max_gap: 0 };
+        let all = waves([0..u64::MAX, 0..u64::MAX], 4096, u64::MAX, shape);
+        assert_eq!(all.last().map(|range| range.end), Some(4096 << 16));
     }
 
     proptest! {

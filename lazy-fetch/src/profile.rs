@@ -42,7 +42,8 @@ impl Profile {
 
     /// Bytes in all ranges.
     pub fn bytes(&self) -> u64 {
-        self.ranges.iter().map(|range| range.end.saturating_sub(range.start)).sum()
+        let len = |range: &Range<u64>| range.end.saturating_sub(range.start);
+        self.ranges.iter().map(len).fold(0, u64::saturating_add)
     }
 }
 
@@ -170,6 +171,12 @@ mod tests {
 
     use super::*;
     use crate::NoPrefetch;
+
+    #[test]
+    fn the_sum_of_hostile_ranges_is_the_largest_number() {
+        let text = "lazy-fetch profile 1\n0 18446744073709551615\n0 18446744073709551615\n";
+        assert_eq!(text.parse::<Profile>().unwrap().bytes(), u64::MAX);
+    }
 
     fn record(reads: impl IntoIterator<Item = Range<u64>>) -> Profile {
         let (mut recorder, recording) = Recorder::new(NoPrefetch);

@@ -166,7 +166,7 @@ fn two_at_a_time_do_not_write_the_same_file() {
 #[test]
 fn the_rate_is_kept_and_readers_do_not_wait_for_it() {
     let (world, _dir, path) = world();
-    let options = CompleteOptions::default().with_bytes_per_second(100 << 10).with_parallel(1);
+    let options = CompleteOptions::default().with_bytes_per_second(100 << 10);
     let digest = Digest::of(&world.content);
     world.time.block_on(async {
         let completion = world.blob.complete(&path, digest, options).fuse();

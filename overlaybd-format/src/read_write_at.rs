@@ -24,7 +24,7 @@ use crate::{Error, ReadAt, Result, Warm};
 /// * **Cancellation.** A future may be dropped at any await point. A write that is dropped has happened
 ///   or not.
 ///
-/// The suite in [`conformance`](crate::conformance) (feature `conformance`) checks this contract.
+/// The suite in `conformance` (feature `conformance`) checks this contract.
 #[async_trait]
 pub trait ReadWriteAt: Send + Sync + fmt::Debug {
     /// Size in bytes. It changes only when the device is resized.

@@ -103,7 +103,7 @@ const OVERHEAD: u64 = 160;
 /// More shards than threads that read at once bring nothing.
 const MAX_SHARDS: u64 = 16;
 /// Below this a shard holds too few chunks for its order of use to mean anything.
-const MIN_SHARD: u64 = 4 << 20;
+const MIN_SHARD: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,7 @@ use crate::{Error, Result};
 /// * **Concurrent.** Calls may come from several threads. A byte that is read while it is written is
 ///   the old or the new one.
 ///
-/// Only sparse layers need holes. The suite in [`conformance`](crate::conformance) (feature `conformance`)
+/// Only sparse layers need holes. The suite in `conformance` (feature `conformance`)
 /// checks what can be checked without a crash.
 pub trait Storage: Send + Sync + fmt::Debug {
     /// What the file is called in errors, such as its path.

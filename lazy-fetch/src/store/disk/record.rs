@@ -66,7 +66,9 @@ impl Record {
             }
         }
         live.into_values()
-            .filter(|r| r.offset.checked_add(u64::from(r.len)).is_some_and(|end| end <= data_len))
+            .filter(|r| {
+                r.len <= MAX_LEN && r.offset.checked_add(u64::from(r.len)).is_some_and(|end| end <= data_len)
+            })
             .collect()
     }
 }
@@ -77,6 +79,9 @@ fn check(blob: &BlobId, fields: &[u8]) -> u32 {
     hasher.update(fields);
     hasher.finalize()
 }
+
+/// The largest chunk, in bytes; a record of more was not written here.
+const MAX_LEN: u32 = 4 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::blob_files::writable;
 
@@ -27,10 +28,14 @@ impl User {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = dir.join(format!("{PREFIX}{}-{number}", std::process::id()));
             let file = writable().write(true).create(true).truncate(true).open(&path)?;
-            let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
-            // Another user may have taken the file for a left-over before it was locked.
-            if locked && is_at(&file, &path) {
-                return Ok(Self { path, _lock: file });
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if is_at(&file, &path) => return Ok(Self { path, _lock: file }),
+                // Another user took the file for a left-over before it was locked.
+                Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                Err(error) => {
+                    let _ = fs::remove_file(&path);
+                    return Err(error.into());
+                }
             }
         }
     }
