@@ -19,11 +19,13 @@ mod request;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use overlaybd_format::{Extent, ExtentKind, Image, ReadOnly, ReadWriteAt, Result};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 /// What a server offers under any name a client asks for.
 #[derive(Clone)]
@@ -70,33 +72,35 @@ impl fmt::Debug for Export {
 }
 
 /// Serves `export` to all who connect to `listener`, until `stop` turns true or its sender is gone. Requests
-/// that are being answered then are answered first.
-///
-/// # Errors
-///
-/// If no more connections can be accepted.
-pub async fn serve(
-    listener: TcpListener,
-    export: Export,
-    mut stop: watch::Receiver<bool>,
-) -> std::io::Result<()> {
+/// that are being answered then have five seconds.
+pub async fn serve(listener: TcpListener, export: Export, mut stop: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     let stopped = stop.clone();
     loop {
         tokio::select! {
-            accepted = listener.accept() => {
-                let (socket, peer) = accepted?;
-                let (export, stop) = (export.clone(), stopped.clone());
-                connections.spawn(async move {
-                    if let Err(error) = connection::serve(socket, &export, stop).await {
-                        eprintln!("connection of {peer}: {error}");
-                    }
-                });
-            }
+            accepted = listener.accept() => match accepted {
+                Ok((socket, peer)) => {
+                    let (export, stop) = (export.clone(), stopped.clone());
+                    connections.spawn(async move {
+                        if let Err(error) = connection::serve(socket, &export, stop).await {
+                            eprintln!("connection of {peer}: {error}");
+                        }
+                    });
+                }
+                // The client gave up, or there are no descriptors left until another connection ends.
+                Err(error) => {
+                    eprintln!("accepting a connection: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
             _ = stop.wait_for(|&stop| stop) => break,
             Some(_) = connections.join_next() => {}
         }
     }
-    while connections.join_next().await.is_some() {}
-    Ok(())
+    // A client that does not take its answers must not keep the server.
+    let _ = timeout(LAST_ANSWERS, async { while connections.join_next().await.is_some() {} }).await;
+    connections.shutdown().await;
 }
+
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+const LAST_ANSWERS: Duration = Duration::from_secs(5);

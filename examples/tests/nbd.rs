@@ -25,8 +25,9 @@ struct Server {
 impl Server {
     fn of(input: &Path) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_obd"))
-            .args(["nbd", "--listen", "127.0.0.1:0"])
+            .args(["--json", "nbd", "--listen", "127.0.0.1:0"])
             .arg(input)
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -34,6 +35,16 @@ impl Server {
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
         let addr = line.strip_prefix("listening on ").unwrap().trim().to_owned();
         Self { child, addr }
+    }
+
+    /// Ends the server as a service is ended; gives what it says.
+    fn terminate(mut self) -> serde_json::Value {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let mut said = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        serde_json::from_str(&said).unwrap()
     }
 
     fn connect(&self) -> TcpStream {
@@ -150,6 +161,51 @@ fn clients_that_break_the_protocol_are_left_and_others_served() {
 
     let mut socket = server.connect();
     assert_eq!(transmission(&mut socket).0, 8 << 20);
+}
+
+#[test]
+fn what_was_written_is_there_after_the_end_whatever_clients_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let obd = |args: &[&str]| {
+        let done = Command::new(env!("CARGO_BIN_EXE_obd")).args(args).current_dir(&directory).status();
+        assert!(done.unwrap().success(), "{args:?}");
+    };
+    obd(&["create", "data", "index", "--vsize", "8388608"]);
+    let config = directory.path().join("config");
+    std::fs::write(&config, r#"{"lowers": [], "upper": {"data": "data", "index": "index"}}"#).unwrap();
+
+    let server = Server::of(&config);
+    // A request that never ends, and a write whose bytes never come.
+    let mut half = server.connect();
+    assert_eq!(transmission(&mut half).1 & 2, 0, "writable");
+    half.write_all(&0x2560_9513u32.to_be_bytes()).unwrap();
+    let mut silent = server.connect();
+    transmission(&mut silent);
+    silent.write_all(&write_of(0, 1 << 20)).unwrap();
+
+    let mut socket = server.connect();
+    transmission(&mut socket);
+    socket.write_all(&write_of(4096, 1024)).unwrap();
+    socket.write_all(&[7; 1024]).unwrap();
+    let mut reply = [0; 16];
+    socket.read_exact(&mut reply).unwrap();
+    assert_eq!(reply[4..8], [0; 4]);
+    assert_eq!(server.terminate()["virtual_size"], 8 << 20);
+
+    obd(&["cat", "config", "-o", "device"]);
+    let device = std::fs::read(directory.path().join("device")).unwrap();
+    let written = |at: usize| if (4096..5120).contains(&at) { 7 } else { 0 };
+    assert!(device.iter().enumerate().all(|(at, &byte)| byte == written(at)));
+}
+
+/// A request to write `len` bytes at `offset`, without these bytes.
+fn write_of(offset: u64, len: u32) -> Vec<u8> {
+    let mut bytes = 0x2560_9513u32.to_be_bytes().to_vec();
+    bytes.extend([0, 0, 0, 1]);
+    bytes.extend(77u64.to_be_bytes());
+    bytes.extend(offset.to_be_bytes());
+    bytes.extend(len.to_be_bytes());
+    bytes
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #[path = "support/blob_under_test.rs"]
 mod blob_under_test;
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl Drop for Small {
 fn whatever_fits_is_kept_and_the_rest_is_read_from_the_origin() {
     for pages in [4, 5, 9, 17, 33, 50, 100] {
         let Some(disk) = Small::mount(pages) else {
-            eprintln!("SKIPPED: no right to mount a tmpfs");
+            writeln!(std::io::stderr(), "SKIPPED: no right to mount a tmpfs").unwrap();
             return;
         };
         let time = VirtualTime::new();
@@ -64,7 +65,7 @@ fn whatever_fits_is_kept_and_the_rest_is_read_from_the_origin() {
 #[test]
 fn completing_fails_with_an_error_and_reads_go_on() {
     let Some(disk) = Small::mount(20) else {
-        eprintln!("SKIPPED: no right to mount a tmpfs");
+        writeln!(std::io::stderr(), "SKIPPED: no right to mount a tmpfs").unwrap();
         return;
     };
     let world = blob_under_test::blob(LEN, []);

@@ -44,8 +44,9 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
     let interrupted = Interrupted::new()?;
     if let Some(device) = args.source.writable().await? {
         let device = Arc::new(device);
-        serve(args.listen, Export::writable(device.clone()), interrupted).await?;
+        let served = serve(args.listen, Export::writable(device.clone()), interrupted).await;
         device.flush()?;
+        served?;
         return Ok(said(device.size(), &Stats::default()));
     }
     args.source
@@ -61,11 +62,11 @@ async fn serve(listen: SocketAddr, export: Export, interrupted: Interrupted) -> 
     let listener = TcpListener::bind(listen).await.with_context(place)?;
     eprintln!("listening on {}", listener.local_addr().with_context(place)?);
     let (stop, stopped) = watch::channel(false);
-    let (served, ()) = tokio::join!(nbd::serve(listener, export, stopped), async {
+    tokio::join!(nbd::serve(listener, export, stopped), async {
         interrupted.wait().await;
         let _ = stop.send(true);
     });
-    served.with_context(place)
+    Ok(())
 }
 
 fn said(size: u64, cost: &Stats) -> Value {
