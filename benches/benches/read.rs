@@ -124,12 +124,12 @@ fn reads(criterion: &mut Criterion) {
         sequential_1m(&mut group, "file/1-layer", &file, 1);
         sequential_1m(&mut group, "mapped/1-layer", &mapped, 1);
         sequential_1m(&mut group, "mapped/1-layer/2-threads", &mapped, 2);
-        let (mut at, mut buf) = (0, vec![0; 1 << 20]);
-        group.throughput(Throughput::Bytes(1 << 20)).bench_function("mapped/1-layer/split-in-2", |bench| {
+        let (mut at, mut buf) = (0, vec![0; 16 << 20]);
+        group.throughput(Throughput::Bytes(16 << 20)).bench_function("mapped/16-MiB-split-in-2", |bench| {
             bench.iter(|| {
                 let warm = try_read_parallel(&mapped, &mut buf, at, NonZero::new(2).unwrap()).unwrap();
                 assert_eq!(warm, Warm::Yes);
-                at = (at + (1 << 20)) % device::SIZE;
+                at = (at + (16 << 20)) % device::SIZE;
                 black_box(&buf);
             });
         });

@@ -17,6 +17,7 @@ mod reply;
 mod request;
 
 use std::fmt;
+use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,13 +84,13 @@ pub async fn serve(listener: TcpListener, export: Export, mut stop: watch::Recei
                     let (export, stop) = (export.clone(), stopped.clone());
                     connections.spawn(async move {
                         if let Err(error) = connection::serve(socket, &export, stop).await {
-                            eprintln!("connection of {peer}: {error}");
+                            report(format_args!("connection of {peer}: {error}"));
                         }
                     });
                 }
                 // The client gave up, or there are no descriptors left until another connection ends.
                 Err(error) => {
-                    eprintln!("accepting a connection: {error}");
+                    report(format_args!("accepting a connection: {error}"));
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -100,6 +101,11 @@ pub async fn serve(listener: TcpListener, export: Export, mut stop: watch::Recei
     // A client that does not take its answers must not keep the server.
     let _ = timeout(LAST_ANSWERS, async { while connections.join_next().await.is_some() {} }).await;
     connections.shutdown().await;
+}
+
+/// Says what happened to whoever still listens.
+fn report(what: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr(), "{what}");
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);

@@ -10,7 +10,7 @@ use crate::{Error, ReadAt, Result, Warm};
 /// Fills `buf` as [`ReadAt::try_read_at`] does, decoding parts of it on up to `threads` threads.
 ///
 /// The threads live as long as the call; each takes some tens of microseconds to start, so a part
-/// is never smaller than 256 KiB, and a read of less than two parts stays on the calling thread.
+/// is never smaller than 2 MiB, and a read of less than two parts stays on the calling thread.
 ///
 /// ```
 /// use std::num::NonZero;
@@ -65,8 +65,8 @@ pub fn try_read_parallel(
 
 /// The largest block: parts of aligned reads share none.
 const ALIGN: usize = 64 << 10;
-/// What one core decodes in about a hundred microseconds.
-const LEAST_PART: usize = 256 << 10;
+/// What one core decodes in some hundred microseconds, several times what starting a thread takes.
+const LEAST_PART: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn read(held: u64, broken: Option<u64>, threads: usize) -> (Result<Warm>, bool) {
-        let bytes: Vec<u8> = (0..3 << 20).map(|n: u32| (n / 1000) as u8).collect();
+        let bytes: Vec<u8> = (0..9 << 20).map(|n: u32| (n / 1000) as u8).collect();
         let expected = bytes[77..].to_vec();
         let reader = Half { bytes: MemoryBlob::new(bytes), held, broken };
         let mut buf = vec![0; expected.len()];
@@ -121,9 +121,9 @@ mod tests {
 
     #[test]
     fn one_cold_part_is_cold_and_one_broken_part_is_an_error() {
-        assert_eq!(read((3 << 20) - 1, None, 4).0.unwrap(), Warm::No);
-        assert!(matches!(read(u64::MAX, Some(2 << 20), 4).0, Err(Error::Broken { .. })));
-        assert!(matches!(read(1 << 20, Some((3 << 20) - 9), 4).0, Err(Error::Broken { .. })));
+        assert_eq!(read((9 << 20) - 1, None, 4).0.unwrap(), Warm::No);
+        assert!(matches!(read(u64::MAX, Some(5 << 20), 4).0, Err(Error::Broken { .. })));
+        assert!(matches!(read(1 << 20, Some((9 << 20) - 9), 4).0, Err(Error::Broken { .. })));
         assert!(matches!(
             try_read_parallel(&MemoryBlob::new(vec![0; 9]), &mut [0; 5], 5, NonZero::<usize>::MIN),
             Err(Error::OutOfBounds { .. })

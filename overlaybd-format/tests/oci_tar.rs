@@ -222,3 +222,43 @@ fn each_rule_has_its_error() {
     });
     assert!(matches!(entries(&huge).unwrap_err(), Error::Limit { .. }));
 }
+
+#[test]
+fn two_blocks_of_zeros_are_the_end_and_one_before_more_is_broken() {
+    let (file, zeros) = (plain(|_| ()), vec![0; 512]);
+    let outcome =
+        |parts: &[&Vec<u8>]| entries(&parts.iter().flat_map(|part| part.to_vec()).collect::<Vec<_>>());
+    assert_eq!(outcome(&[&file, &zeros]).unwrap().len(), 1);
+    assert_eq!(outcome(&[&file, &zeros, &zeros, &file]).unwrap().len(), 1);
+    let error = outcome(&[&file, &zeros, &file]).unwrap_err();
+    assert!(error.to_string().contains("a lone block of zeros"), "{error}");
+}
+
+#[test]
+fn records_of_many_headers_count_together() {
+    let records = with_pax(&[("comment", b"0123456789")], |_| ())[..1024].to_vec();
+    let mut limits = Limits::default();
+    limits.tar_records = 100;
+    let read = |headers| {
+        let mut bytes = records.repeat(headers);
+        bytes.extend(plain(|_| ()));
+        TarReader::new(bytes.as_slice(), &limits).next_entry()
+    };
+    assert!(read(3).unwrap().is_some());
+    assert!(matches!(read(10), Err(Error::Limit { .. })));
+
+    // A header of global records is the same but for its type and checksum.
+    let global = |len: usize| {
+        let mut builder = Builder::new(Vec::new());
+        let mut header = Header::new_ustar();
+        header.set_entry_type(EntryType::XGlobalHeader);
+        let text = vec![b'x'; len];
+        let line = format!("{} comment={}\n", len + 14, String::from_utf8(text).unwrap());
+        header.set_size(line.len() as u64);
+        header.set_cksum();
+        builder.append(&header, line.as_bytes()).unwrap();
+        builder.into_inner().unwrap()[..512 + line.len().next_multiple_of(512)].to_vec()
+    };
+    let error = entries(&global(9_980).repeat(2)).unwrap_err();
+    assert!(matches!(error, Error::Limit { what: "bytes of global tar records", .. }), "{error:?}");
+}

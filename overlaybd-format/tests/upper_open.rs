@@ -85,6 +85,22 @@ fn entries_behind_a_gap_are_gone_for_good() {
 }
 
 #[test]
+fn a_discard_behind_a_torn_write_is_there_at_the_next_opening() {
+    for torn in [1, 100, 511] {
+        let disk = disk();
+        ten_writes(&disk);
+        let data = disk.open("data");
+        data.set_size(data.size().unwrap() + torn).unwrap();
+        let layer = open(&disk).unwrap();
+        layer.discard(0, 512).unwrap();
+        layer.flush().unwrap();
+        let segments = layer.segments();
+        drop(layer);
+        assert_eq!(open(&disk).unwrap().segments(), segments, "{torn}");
+    }
+}
+
+#[test]
 fn padding_is_dropped_wherever_it_stands() {
     let disk = disk();
     ten_writes(&disk);

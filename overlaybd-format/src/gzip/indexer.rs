@@ -148,7 +148,9 @@ impl<R: Read> GzipIndexer<R> {
 
         match event {
             Event::MemberStart if self.checkpoints.due(self.uncompressed) => {
-                self.checkpoints.push(Place::new(self.uncompressed, self.members.at(), 0), None);
+                let compressed = self.members.at();
+                self.checkpoints.push(Place::new(self.uncompressed, compressed, 0), None);
+                self.checkpoints.keep_to_budget(compressed);
             }
             Event::Boundary { bits } if self.checkpoints.due(self.uncompressed) => {
                 let place = Place::new(self.uncompressed, self.members.at(), bits);

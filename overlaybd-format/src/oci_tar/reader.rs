@@ -39,13 +39,22 @@ pub struct TarReader<R> {
     content: u64,
     padding: u64,
     global: Pax,
+    global_bytes: u64,
     limits: Limits,
 }
 
 impl<R: Read> TarReader<R> {
     /// Reads the tar that starts where `input` is.
     pub fn new(input: R, limits: &Limits) -> Self {
-        Self { input, at: 0, content: 0, padding: 0, global: Pax::default(), limits: limits.clone() }
+        Self {
+            input,
+            at: 0,
+            content: 0,
+            padding: 0,
+            global: Pax::default(),
+            global_bytes: 0,
+            limits: limits.clone(),
+        }
     }
 
     /// The next entry; none at the end of the archive, where `input` is left. What was not read of the
@@ -58,12 +67,17 @@ impl<R: Read> TarReader<R> {
     pub fn next_entry(&mut self) -> Result<Option<TarEntry>> {
         self.skip()?;
         let mut said = Said { pax: self.global.clone(), ..Said::default() };
+        let mut said_bytes = 0u64;
         loop {
             let at = self.at;
             let Some(header) = self.header(&said)? else { return Ok(None) };
             let size = header.size().and_then(|size| u64::try_from(size).ok());
             let size = size.ok_or_else(|| broken(at, "the size is no number"))?;
             let wrong = |why| broken(at, why);
+            if matches!(header.type_flag(), b'L' | b'K' | b'x' | b'g') {
+                said_bytes = said_bytes.saturating_add(size);
+                self.check_limit(said_bytes)?;
+            }
             match header.type_flag() {
                 b'L' => said.path = Some(text(&self.records(size)?).to_vec()),
                 b'K' => said.link = Some(text(&self.records(size)?).to_vec()),
@@ -72,6 +86,11 @@ impl<R: Read> TarReader<R> {
                     said.pax.add(&records).map_err(wrong)?;
                 }
                 b'g' => {
+                    self.global_bytes = self.global_bytes.saturating_add(size);
+                    if self.global_bytes > MOST_GLOBAL {
+                        let (value, limit) = (self.global_bytes, MOST_GLOBAL);
+                        return Err(Error::Limit { what: "bytes of global tar records", value, limit });
+                    }
                     let records = self.records(size)?;
                     self.global.add(&records).map_err(wrong)?;
                     said.pax.add(&records).map_err(wrong)?;
@@ -169,17 +188,28 @@ impl<R: Read> TarReader<R> {
     /// The sparse map in front of the content, filled up to a block.
     fn sparse_lines(&mut self, at: u64) -> Result<sparse::Map> {
         let mut lines = Vec::new();
+        // Lines that are whole, and how many there must be before it pays to look at them.
+        let (mut whole, mut wanted) = (0u64, 1u64);
         loop {
             self.check_limit(lines.len() as u64)?;
             let Some(rest) = self.content.checked_sub(BLOCK as u64) else {
                 return Err(broken(at, "a sparse map that does not end"));
             };
-            lines.extend(self.block()?.ok_or_else(|| self.ends_early())?);
+            let block = self.block()?.ok_or_else(|| self.ends_early())?;
+            whole = whole.saturating_add(block.iter().filter(|&&byte| byte == b'\n').count() as u64);
+            lines.extend(block);
             self.content = rest;
+            if whole < wanted {
+                continue;
+            }
             let most = self.limits.tar_records;
             if let Some(map) = sparse::from_lines(&lines, most).map_err(|why| broken(at, why))? {
                 return Ok(map);
             }
+            // The first line is the number of pairs.
+            let pairs = lines.split(|&byte| byte == b'\n').next().and_then(|line| str::from_utf8(line).ok());
+            let pairs = pairs.and_then(|pairs| pairs.parse::<u64>().ok()).unwrap_or(0);
+            wanted = pairs.saturating_mul(2).saturating_add(1);
         }
     }
 
@@ -212,7 +242,12 @@ impl<R: Read> TarReader<R> {
                 None => Err(broken(at, "its checksum is wrong")),
             },
             _ if said.path.is_some() || said.link.is_some() => Err(broken(at, "a name without an entry")),
-            _ => Ok(None),
+            None => Ok(None),
+            // The end is two blocks of zeros; some writers leave out the second, at the end of the input.
+            Some(_) => match self.block()? {
+                Some(block) if block != [0; BLOCK] => Err(broken(at, "a lone block of zeros")),
+                _ => Ok(None),
+            },
         }
     }
 
@@ -324,3 +359,5 @@ fn padding(size: u64) -> u64 {
 
 /// Bytes of sparse entries in a block of them.
 const GNU_FIELDS: usize = 504;
+/// Bytes of global records: every entry carries them.
+const MOST_GLOBAL: u64 = 16 << 10;

@@ -143,7 +143,8 @@ impl AppendOnly {
             // A resize that was interrupted before the index file, which decides, had the new size.
             header.set_virtual_size(virtual_size)?;
         }
-        let end = data.length()?.next_multiple_of(SECTOR_SIZE);
+        // No entry points into a sector that is not whole.
+        let end = data_sectors.end.saturating_mul(SECTOR_SIZE);
         Ok(Self::assemble(header, log, mappings, end))
     }
 
@@ -249,6 +250,11 @@ impl AppendOnly {
             seal::seal(&self.data, &header, end, shared(&self.mappings).iter())
         });
         sealed.or_else(|error| self.open_again().and(Err(error)))
+    }
+
+    /// Whether what was flushed can be relied on; an error if the medium failed to sync.
+    pub(crate) fn check(&self) -> Result<()> {
+        lock(&self.tail).state.check_flush()
     }
 
     /// Takes back a [`seal`](Self::seal).

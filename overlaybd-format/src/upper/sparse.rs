@@ -52,6 +52,8 @@ pub struct Sparse {
     mappings: RwLock<Mappings>,
     /// Held by whoever changes the file.
     state: Mutex<State>,
+    /// Held by whoever syncs the file: a medium reports an error to one caller only.
+    sync: Mutex<()>,
 }
 
 impl Sparse {
@@ -147,6 +149,7 @@ impl Sparse {
             header: Mutex::new(header),
             mappings: RwLock::new(mappings),
             state: Mutex::default(),
+            sync: Mutex::default(),
         }
     }
 
@@ -176,6 +179,7 @@ impl Sparse {
     ///
     /// As [`AppendOnly::flush`](super::AppendOnly::flush).
     pub fn flush(&self) -> Result<()> {
+        let _sync = lock(&self.sync);
         lock(&self.state).check_flush()?;
         self.data.persist().map_err(|error| lock(&self.state).fail(error))
     }

@@ -117,6 +117,7 @@ impl WritableImage {
         new.flush()?;
 
         let _gate = exclusive(&self.gate);
+        old.check()?;
         new.take_over(old, copied)?;
         new.flush()?;
         publish().map_err(published)?;

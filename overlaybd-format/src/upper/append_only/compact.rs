@@ -3,7 +3,7 @@
 use super::AppendOnly;
 use crate::Result;
 use crate::lsmt::{SECTOR_SIZE, Segment};
-use crate::upper::locks::shared;
+use crate::upper::locks::{lock, shared};
 use crate::upper::{MAX_WRITE, Storage, UpperOptions};
 
 impl AppendOnly {
@@ -29,11 +29,13 @@ impl AppendOnly {
         data: impl Storage + 'static,
         index: impl Storage + 'static,
     ) -> Result<(Self, u64)> {
+        self.check()?;
         // Taken before the segments, so that a write in between is copied twice and not missed.
         let (header, end) = self.extent();
         let options = UpperOptions::new(self.virtual_size()).with_identity(header.uuid, header.parent_uuid);
         let copy = Self::create(data, index, &options)?;
         copy.set_index_unit(self.index_unit());
+        copy.stack_on(lock(&self.tail).tag.into());
         copy.take_over(self, 0)?;
         Ok((copy, end))
     }
