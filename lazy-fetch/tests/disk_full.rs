@@ -42,7 +42,8 @@ impl Drop for Small {
 fn whatever_fits_is_kept_and_the_rest_is_read_from_the_origin() {
     for pages in [4, 5, 9, 17, 33, 50, 100] {
         let Some(disk) = Small::mount(pages) else {
-            writeln!(std::io::stderr(), "SKIPPED: no right to mount a tmpfs").unwrap();
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "SKIPPED: no right to mount a tmpfs").unwrap();
             return;
         };
         let time = VirtualTime::new();
@@ -65,7 +66,8 @@ fn whatever_fits_is_kept_and_the_rest_is_read_from_the_origin() {
 #[test]
 fn completing_fails_with_an_error_and_reads_go_on() {
     let Some(disk) = Small::mount(20) else {
-        writeln!(std::io::stderr(), "SKIPPED: no right to mount a tmpfs").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: no right to mount a tmpfs").unwrap();
         return;
     };
     let world = blob_under_test::blob(LEN, []);

@@ -242,7 +242,8 @@ async fn docker_registry(auth: &str) -> Option<DockerRegistry> {
     let mut command = Command::new("docker-registry");
     command.arg("serve").arg(&config).stdin(Stdio::null()).stdout(Stdio::null());
     let Ok(mut process) = command.stderr(Stdio::piped()).kill_on_drop(true).spawn() else {
-        writeln!(std::io::stderr(), "SKIPPED: docker-registry is not installed").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: docker-registry is not installed").unwrap();
         return None;
     };
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
@@ -277,7 +278,8 @@ fn openssl(root: &Path, args: &[&str], input: &[u8]) -> Option<Vec<u8>> {
     let mut openssl = std::process::Command::new("openssl");
     openssl.args(args).current_dir(root).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let Ok(mut process) = openssl.spawn() else {
-        writeln!(std::io::stderr(), "SKIPPED: openssl is not installed").unwrap();
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "SKIPPED: openssl is not installed").unwrap();
         return None;
     };
     process.stdin.take().unwrap().write_all(input).unwrap();

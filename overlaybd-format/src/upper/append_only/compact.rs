@@ -35,7 +35,7 @@ impl AppendOnly {
         let options = UpperOptions::new(self.virtual_size()).with_identity(header.uuid, header.parent_uuid);
         let copy = Self::create(data, index, &options)?;
         copy.set_index_unit(self.index_unit());
-        copy.stack_on(lock(&self.tail).tag.into());
+        copy.stack_on(lock(&self.tail).tag);
         copy.take_over(self, 0)?;
         Ok((copy, end))
     }
