@@ -11,7 +11,7 @@ use std::path::Path;
 use bytes::Bytes;
 use overlaybd_format::MemoryBlob;
 
-/// Maps the file at `path`, which nobody may change while the blob is in use.
+/// Maps the file at `path` and brings it into memory. Nobody may change it while the blob is in use.
 ///
 /// # Errors
 ///
@@ -21,6 +21,6 @@ pub fn open(path: &Path) -> io::Result<MemoryBlob> {
     // SAFETY: the mapping is private to this process and only read, through `Bytes`, which keeps it
     // alive. That the file does not change meanwhile is what the caller vouches for; layer blobs are
     // written once.
-    let mapping = unsafe { memmap2::MmapOptions::new().map(&file) }?;
+    let mapping = unsafe { memmap2::MmapOptions::new().populate().map(&file) }?;
     Ok(MemoryBlob::new(Bytes::from_owner(mapping)))
 }
