@@ -45,6 +45,13 @@ fn every_compressed_form_of_one_layer() {
 }
 
 #[test]
+fn every_sealed_form_of_written_layers() {
+    for name in ["lsmt-append", "lsmt-append-group", "lsmt-sparse"] {
+        every_device_is_reproduced(name);
+    }
+}
+
+#[test]
 fn a_filesystem_that_is_mostly_empty_is_written_with_holes() {
     let (obd, devices) = case("apply-ext4");
     let (n, device) = devices.iter().enumerate().max_by_key(|(_, device)| device.layers.len()).unwrap();
