@@ -19,7 +19,8 @@ pub(crate) use hosts_toml::parse as parse_hosts_toml;
 ///
 /// A mirror is asked once, for what it is said to be capable of; if it fails or has not what is asked for, the
 /// next one is asked, and at last the registry. It is told whose content is meant (`?ns=`), and gets credentials
-/// only if the source has some for the mirror's own host. Nothing is pushed to it.
+/// only if the source has some for the mirror's own host, to which the port belongs unless it is HTTPS on 443.
+/// Nothing is pushed to it.
 ///
 /// ```
 /// use referrers::{Capability, Mirror, RegistryOptions};
@@ -34,7 +35,7 @@ pub(crate) use hosts_toml::parse as parse_hosts_toml;
 pub struct Mirror {
     /// Scheme, host and port, and the path up to the repository's.
     base: Url,
-    /// The host as in references.
+    /// The host as in references, with the port of one that is spoken to over plain HTTP.
     host: String,
     capabilities: Vec<Capability>,
     headers: HeaderMap,
@@ -79,7 +80,9 @@ impl Mirror {
             return Err(invalid("it is more or less than scheme, host and path"));
         }
         let host = base.host_str().ok_or_else(|| invalid("it has no host"))?;
-        let host = base.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+        // In references a host without a port is one that is spoken to over HTTPS.
+        let port = base.port().or_else(|| (base.scheme() == "http").then_some(HTTP_PORT));
+        let host = port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let path = base.path().trim_end_matches('/');
         let path = if overridden { path.to_owned() } else { format!("{path}/v2") };
         base.set_path(&path);
@@ -164,9 +167,25 @@ impl fmt::Debug for Mirror {
     }
 }
 
+const HTTP_PORT: u16 = 80;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn plain_http_is_for_the_port_it_was_named_with() {
+        for (url, host) in [
+            ("http://m.io", "m.io:80"),
+            ("http://m.io:80", "m.io:80"),
+            ("http://m.io:5000", "m.io:5000"),
+            ("https://m.io", "m.io"),
+            ("https://m.io:443", "m.io"),
+            ("http://[::1]", "[::1]:80"),
+        ] {
+            assert_eq!(Mirror::new(url).unwrap().host(), host);
+        }
+    }
 
     #[test]
     fn paths_are_kept_or_completed() {

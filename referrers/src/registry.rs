@@ -307,3 +307,21 @@ impl Default for Limits {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Anonymous;
+
+    #[test]
+    fn a_plain_mirror_makes_nothing_else_of_its_host_plain() {
+        let mirror = Mirror::new("http://cache.test").unwrap();
+        let own = mirror.repository(&Repository::new("h.io", "a").unwrap()).unwrap();
+        let options = RegistryOptions::default().with_mirror("h.io", mirror);
+        let registry = Registry::new(options, Arc::new(Anonymous)).unwrap();
+        let origin = |repository: &Repository| registry.url(repository, "").unwrap().origin();
+        assert_eq!(origin(&own).ascii_serialization(), "http://cache.test");
+        let reference = Repository::new("cache.test", "a").unwrap();
+        assert_eq!(origin(&reference).ascii_serialization(), "https://cache.test");
+    }
+}

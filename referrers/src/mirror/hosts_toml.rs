@@ -50,9 +50,11 @@ pub(crate) fn parse(text: &str, host: &str, place: &str) -> Result<Vec<Mirror>> 
     let mut file: Table = text.parse().map_err(|_| invalid("not the TOML it should be"))?;
     if let Some(server) = file.remove("server") {
         let server = server.as_str().ok_or_else(|| invalid("server is not text"))?.to_owned();
-        let named = if server.contains("://") { Mirror::new(&server)?.host().to_owned() } else { server };
+        // Whether over TLS or not is said by the options of the client, not here.
+        let rest = server.split_once("://").map_or(&*server, |(_, rest)| rest);
+        let named = rest.split('/').next().unwrap_or_default();
         let own = [host, if host == "docker.io" { "registry-1.docker.io" } else { host }];
-        if !own.contains(&&*named) {
+        if !own.contains(&named) {
             return Err(unsupported("server that is another host", place));
         }
     }
@@ -188,5 +190,17 @@ mod tests {
             assert_eq!(read(root.path(), "h.io:5000").unwrap()[0].host(), mirror);
         }
         assert!(read(root.path(), "../h.io").is_err());
+    }
+
+    #[test]
+    fn the_registry_itself_may_be_named_as_the_server() {
+        for server in
+            ["docker.io", "https://docker.io", "http://docker.io/v2/", "https://registry-1.docker.io"]
+        {
+            assert_eq!(hosts(&format!("server = \"{server}\"")).unwrap(), [""; 0], "{server}");
+        }
+        for server in ["http://docker.io.example.net", "docker.io:5000", "https://user@docker.io", ""] {
+            assert!(hosts(&format!("server = \"{server}\"")).is_err(), "{server}");
+        }
     }
 }
