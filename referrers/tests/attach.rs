@@ -168,3 +168,18 @@ async fn a_manifest_without_subject_is_no_referrer() {
     assert!(matches!(error.kind(), ErrorKind::Invalid { .. }), "{error}");
     assert_eq!(registry.server.requests().len(), 0);
 }
+
+#[tokio::test]
+async fn where_nothing_can_be_deleted_the_list_is_left_empty() {
+    let (registry, subject) = scene().await;
+    let registry = registry.without_api();
+    let body = referrer(&subject.descriptor(), "a/b", "1");
+    attach(&registry, &body).await.unwrap();
+    registry.fault(|r| (r.method == "DELETE").then(|| Response::error(405, "UNSUPPORTED")));
+    let digest = Manifest::parse(bytes(&body), media_type::OCI_MANIFEST, None).unwrap().digest().clone();
+    let error = registry.client().detach(&registry.repository, &digest).await.unwrap_err();
+    assert!(matches!(error.kind(), ErrorKind::Unsupported { .. }), "{error}");
+    assert!(listed(&registry, &subject).await.is_empty());
+    attach(&registry, &body).await.unwrap();
+    assert_eq!(listed(&registry, &subject).await.len(), 1);
+}

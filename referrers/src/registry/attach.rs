@@ -66,7 +66,7 @@ impl Registry {
     /// Takes a referrer out of the list of its subject and deletes it.
     ///
     /// Where there is a fallback tag, the entry is removed from its index first, so that no list names what is
-    /// gone; an index that is left empty is deleted.
+    /// gone; an index that is left empty is deleted, or stays empty where nothing can be.
     ///
     /// # Errors
     ///
@@ -100,10 +100,16 @@ impl Registry {
                 break;
             }
             edit.apply(&mut index);
-            match digest {
-                // No index is shorter than an empty one, and most registries cannot delete a tag alone.
-                Some(digest) if index.is_empty() => self.delete_manifest(repository, &digest).await?,
-                _ => self.store_fallback(&reference, &mut index, edit).await?,
+            // Most registries cannot delete a tag alone, and some delete nothing.
+            let deleted = match digest {
+                Some(digest) if index.is_empty() => match self.delete_manifest(repository, &digest).await {
+                    Err(error) if matches!(error.kind(), ErrorKind::Unsupported { .. }) => false,
+                    deleted => deleted.map(|()| true)?,
+                },
+                _ => false,
+            };
+            if !deleted {
+                self.store_fallback(&reference, &mut index, edit).await?;
             }
             // Writers that met once do not meet again.
             if writes > 0
