@@ -1,7 +1,8 @@
 //! Watching what a running container depends on, so that its loss is known before a read fails.
 
 use std::fmt;
-use std::time::Duration;
+use std::mem::discriminant;
+use std::time::{Duration, Instant};
 
 use crate::{DependencyRole, Digest, Reference, Registry, Repository, Resolution, Result};
 
@@ -29,6 +30,8 @@ pub struct Watch {
     registry: Registry,
     reference: Reference,
     interval: Duration,
+    /// When the next round is due; at once before the first.
+    due: Option<Instant>,
     watched: Vec<Change>,
 }
 
@@ -77,22 +80,22 @@ impl Watch {
         let needed = resolution.dependencies.iter();
         let needed = needed.map(|needed| watched(&needed.repository, &needed.digest, Some(needed.role)));
         let watched = named.into_iter().chain(needed).collect();
-        Self { registry, reference, interval, watched }
+        Self { registry, reference, interval, due: None, watched }
     }
 
     /// Waits for the next time something has changed, and says what. What is present from the start is no
     /// change.
     ///
+    /// The first round is made at once, each further one an interval after the last, in this call or the next.
     /// A call that is dropped loses no change.
     pub async fn next(&mut self) -> Vec<Change> {
         loop {
+            if let Some(due) = self.due {
+                self.registry.clock().sleep_until(due).await;
+            }
             let changes = self.check().await;
             if !changes.is_empty() {
                 return changes;
-            }
-            let clock = self.registry.clock();
-            if let Some(until) = clock.now().checked_add(self.interval) {
-                clock.sleep_until(until).await;
             }
         }
     }
@@ -107,10 +110,12 @@ impl Watch {
                 Err(error) => State::Unreachable(error.to_string()),
             });
         }
+        self.due = self.registry.clock().now().checked_add(self.interval);
         let mut changes = Vec::new();
         for (watched, state) in self.watched.iter_mut().zip(found) {
-            if watched.state != state {
-                watched.state = state;
+            let is_news = watched.state.is_unlike(&state);
+            watched.state = state;
+            if is_news {
                 changes.push(watched.clone());
             }
         }
@@ -131,6 +136,17 @@ impl Watch {
             Some(DependencyRole::AcceleratedLayer | DependencyRole::BaseLayer) => {
                 self.registry.head_blob(repository, digest).await.map(|_| State::Present)
             }
+        }
+    }
+}
+
+impl State {
+    /// Whether it is worth reporting after `self`: what makes something unreachable may change from round to
+    /// round, and it is unreachable all the same.
+    fn is_unlike(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Replaced(before), Self::Replaced(now)) => before != now,
+            _ => discriminant(self) != discriminant(other),
         }
     }
 }

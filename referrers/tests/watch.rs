@@ -102,3 +102,30 @@ async fn it_waits_its_interval_between_two_rounds() {
     assert_eq!(watch.next().await[0].state, State::Gone);
     assert_eq!(scene.registry.clock.elapsed(), 3 * HOUR);
 }
+
+#[tokio::test]
+async fn a_change_does_not_bring_the_next_round_forward() {
+    let (scene, resolution) = scene().await;
+    let mut watch = watch(&scene, &resolution);
+    let moved = |command: &str| {
+        let config = scene.put_config(&images::config("amd64", "2025-01-01T00:00:00Z", command));
+        scene.registry.put(Some("t"), media_type::OCI_MANIFEST, &image(&config, &[])).digest().clone()
+    };
+    let first = moved("first");
+    assert_eq!(watch.next().await[0].state, State::Replaced(first));
+    assert_eq!(scene.registry.clock.elapsed(), Duration::ZERO);
+    let second = moved("second");
+    assert_eq!(watch.next().await[0].state, State::Replaced(second));
+    assert_eq!(scene.registry.clock.elapsed(), HOUR);
+}
+
+#[tokio::test]
+async fn a_registry_that_fails_in_another_way_is_no_news() {
+    let (scene, resolution) = scene().await;
+    let mut watch = watch(&scene, &resolution);
+    scene.registry.fault(|_| Some(Response::new(403)));
+    assert_eq!(watch.check().await.len(), 7);
+    scene.registry.contents.lock().unwrap().faults.clear();
+    scene.registry.fault(|_| Some(Response::new(503)));
+    assert_eq!(watch.check().await, []);
+}
