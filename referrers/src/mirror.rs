@@ -18,7 +18,8 @@ pub(crate) use hosts_toml::parse as parse_hosts_toml;
 /// A host that serves what another registry has.
 ///
 /// A mirror is asked once, for what it is said to be capable of; if it fails or has not what is asked for, the
-/// next one is asked, and at last the registry. It is told whose content is meant (`?ns=`), and gets credentials
+/// next one is asked, and at last the registry; one that does not answer as a server should is not asked for the
+/// next 30 s. It is told whose content is meant (`?ns=`), and gets credentials
 /// only if the source has some for the mirror's own host, to which the port belongs unless it is HTTPS on 443.
 /// Nothing is pushed to it.
 ///

@@ -22,6 +22,7 @@ use crate::{Clock, CredentialSource, Error, ErrorKind, Mirror, Repository, Resul
 use self::address::Guard;
 use self::auth::Auth;
 use self::gate::Gates;
+use self::mirrors::Benched;
 use self::support::Support;
 use self::warning::Warnings;
 
@@ -92,6 +93,7 @@ struct Inner {
     options: RegistryOptions,
     auth: Auth,
     gates: Gates,
+    benched: Benched,
     support: Support,
     warnings: Warnings,
     /// Held while a fallback index is read, changed and written, so that this process loses no update.
@@ -161,13 +163,14 @@ impl Registry {
         let elsewhere = if options.private_redirects { http.clone() } else { client(&options, false)? };
         let auth = Auth::new(credentials);
         let fallback_writer = tokio::sync::Mutex::new(());
-        let (gates, support, warnings) = Default::default();
+        let (gates, benched, support, warnings) = Default::default();
         Ok(Self(Arc::new(Inner {
             http,
             elsewhere,
             options,
             auth,
             gates,
+            benched,
             support,
             warnings,
             fallback_writer,

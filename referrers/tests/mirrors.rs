@@ -9,9 +9,12 @@ mod registry;
 #[path = "support/server.rs"]
 mod server;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use referrers::{
     Anonymous, Capability, Chain, Credential, Mirror, Registry, ResolveOptions, Resolver, StaticCredentials,
-    media_type,
+    TokioClock, media_type,
 };
 
 use images::{Scene, amd64};
@@ -87,11 +90,43 @@ async fn a_mirror_that_fails_in_any_way_costs_nothing_but_time() {
     for answer in answers.into_iter().chain([html]) {
         let (scene, mirror, client) = mirrored(&[Capability::Pull, Capability::Referrers]).await;
         mirror.fault(move |_| Some(answer.clone()));
-        let found = resolve(&scene, &client).await;
-        // A mirror that answers 200 to a list is believed, but a page for people is no list.
-        assert!(found || mirror.server.count("/referrers/") > 0);
+        assert!(resolve(&scene, &client).await);
         assert!(mirror.server.asked().len() <= 4, "each is tried once: {:?}", mirror.server.asked());
     }
+}
+
+#[tokio::test]
+async fn a_page_for_people_hides_nothing_afterwards() {
+    let (scene, mirror, client) = mirrored(&[Capability::Referrers]).await;
+    mirror.fault(|_| Some(Response::ok("text/html", "<html>")));
+    assert!(resolve(&scene, &client).await);
+    mirror.contents.lock().unwrap().faults.clear();
+    let before = mirror.server.requests().len();
+    assert!(resolve(&scene, &client).await);
+    assert_eq!(mirror.server.requests().len(), before + 1, "{:?}", mirror.server.asked());
+}
+
+#[tokio::test]
+async fn a_mirror_that_is_down_is_left_in_peace_for_a_while() {
+    let (scene, mirror, client) = mirrored(&[Capability::Pull]).await;
+    mirror.fault(|_| Some(Response::new(503)));
+    for asked in [1, 1, 2] {
+        assert!(resolve(&scene, &client).await);
+        assert_eq!(mirror.server.requests().len(), asked);
+        scene.registry.clock.advance(Duration::from_secs(16));
+    }
+}
+
+#[tokio::test]
+async fn a_silent_mirror_does_not_outlast_the_calls_deadline() {
+    let scene = Scene::new().await;
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mirror = Mirror::new(&format!("http://{}", silent.local_addr().unwrap())).unwrap();
+    let options = scene.registry.options().with_mirror(scene.registry.server.host.as_str(), mirror);
+    let options = options.with_deadline(Duration::from_millis(400)).with_clock(Arc::new(TokioClock));
+    let client = scene.registry.client_with(options, Anonymous);
+    let tag = scene.registry.tagged("t");
+    tokio::time::timeout(Duration::from_secs(3), client.manifest(&tag)).await.unwrap().unwrap();
 }
 
 #[tokio::test]

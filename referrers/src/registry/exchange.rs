@@ -148,11 +148,11 @@ impl Registry {
     /// Sends `ask` to the mirrors that may answer, then to the registry; answers challenges, follows redirects
     /// and repeats what a repetition may mend.
     pub(crate) async fn exchange(&self, ask: Ask<'_>) -> Result<Reply> {
-        if let Some(reply) = self.ask_mirrors(&ask).await {
-            return Ok(reply);
-        }
         let (clock, after) = (self.clock(), self.0.options.deadline.saturating_add(ask.extra_time()));
         let deadline = clock.now().checked_add(after);
+        if let Some(reply) = self.ask_mirrors(&ask, deadline).await {
+            return Ok(reply);
+        }
         let at = |kind| Error::new(kind, place(&ask.method, &ask.url));
         let host = ask.repository.api_host();
         let mut tries = 1;

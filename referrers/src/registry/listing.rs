@@ -76,7 +76,10 @@ impl Registry {
         if let Some(artifact_type) = artifact_type {
             url.query_pairs_mut().append_pair("artifactType", artifact_type);
         }
-        let mut listing = if self.0.support.is_missing(repository, self.clock().now()) {
+        // What is known of the registry says nothing of its mirrors.
+        let is_mirrored = self.mirrors(repository).any(|mirror| mirror.can(Capability::Referrers));
+        let is_missing = !is_mirrored && self.0.support.is_missing(repository, self.clock().now());
+        let mut listing = if is_missing {
             self.fallback_listing(repository, subject, ApiSupport::Unsupported).await?
         } else {
             self.api_listing(repository, subject, &url).await?
@@ -92,13 +95,13 @@ impl Registry {
     async fn api_listing(&self, repository: &Repository, subject: &Digest, url: &Url) -> Result<Listing> {
         let first = self.referrers_page(repository, url).await?;
         let api = support(&first)?;
-        match api {
-            ApiSupport::Supported => {
-                self.0.support.found(repository);
-                return self.follow_pages(first).await;
-            }
-            ApiSupport::Unsupported => self.0.support.missed(repository, self.clock().now()),
-            ApiSupport::Unknown => {}
+        if api == ApiSupport::Supported {
+            self.0.support.found(repository);
+            return self.follow_pages(first).await;
+        }
+        // Other answers may be those of something that stands before the registry for a moment.
+        if api == ApiSupport::Unsupported && matches!(first.status.as_u16(), 404 | 405 | 501) {
+            self.0.support.missed(repository, self.clock().now());
         }
         self.fallback_listing(repository, subject, api).await
     }
