@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use crate::image_source::{ImageSource, image_config};
 use crate::{
@@ -89,12 +89,18 @@ impl Resolver {
         let is_accelerated = matches!(itself, Ok(Classified::Accelerated { .. }));
         let known = self.known(repository, &manifest, &top, siblings);
         let searches = self.options.mode != Mode::Off && !is_accelerated;
-        let until = Instant::now().checked_add(self.options.deadline).unwrap_or_else(Instant::now);
         let config = image_config(source, repository, &image);
+        // How long the base image's configuration takes is not held against the search.
+        let mut left = self.options.deadline;
         let (config, listed) = if searches && !known.suffices() {
             // The commonest place for a referrer; asked while the configuration is on its way.
-            let listing = timeout_at(until, source.referrers(repository, manifest.digest()));
-            let (config, listing) = futures::join!(config, listing);
+            let listing = async {
+                let started = Instant::now();
+                let listing = timeout(left, source.referrers(repository, manifest.digest())).await;
+                (listing, started.elapsed())
+            };
+            let (config, (listing, taken)) = futures::join!(config, listing);
+            left = left.saturating_sub(taken);
             (config, Some(listing.unwrap_or_else(|_| Err(self.too_late(repository)))))
         } else {
             (config.await, None)
@@ -104,7 +110,7 @@ impl Resolver {
         search.freshness = named.freshness;
         let mut found = search.itself(itself);
         if searches {
-            found = timeout_at(until, search.run(listed)).await.unwrap_or_else(|_| {
+            found = timeout(left, search.run(listed)).await.unwrap_or_else(|_| {
                 search.fail(&self.too_late(repository));
                 None
             });

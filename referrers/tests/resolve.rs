@@ -12,12 +12,15 @@ mod server;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use referrers::{
-    AcceptedType, Anonymous, Binding, DependencyRole, Descriptor, Digest, ErrorKind, Kind, Manifest, Outcome,
-    Platform, Resolution, ResolveOptions, Resolver, Stage, TokioClock, artifact_type, fallback_tag,
-    media_type,
+    AcceptedType, Anonymous, Binding, DependencyRole, Descriptor, Digest, Error, ErrorKind, ImageSource,
+    Kind, Listing, Manifest, Named, Outcome, Platform, Reference, Registry, Repository, Resolution,
+    ResolveOptions, Resolver, Stage, TokioClock, artifact_type, fallback_tag, media_type,
 };
 use serde_json::json;
+use tokio::sync::Notify;
 
 use images::{Scene, amd64, config, index_referrer, native_layer, on, turbo_layer};
 use registry::{image, index};
@@ -329,6 +332,49 @@ async fn the_stages_end_at_their_deadline() {
     let decision = resolution.decisions.iter().find(|d| d.stage == Stage::Referrer).unwrap();
     assert_eq!(decision.outcome, Outcome::Failed);
     assert!(decision.reason.contains("no answer within 200 ms"), "{}", decision.reason);
+}
+
+/// A registry whose configurations arrive ten seconds after its lists.
+#[derive(Debug)]
+struct LateConfigs {
+    registry: Registry,
+    listed: Notify,
+}
+
+#[async_trait]
+impl ImageSource for LateConfigs {
+    async fn named(&self, reference: &Reference) -> Result<Named, Error> {
+        self.registry.named(reference).await
+    }
+
+    async fn manifest_of(&self, repository: &Repository, entry: &Descriptor) -> Result<Manifest, Error> {
+        self.registry.manifest_of(repository, entry).await
+    }
+
+    async fn small_blob(&self, repository: &Repository, entry: &Descriptor) -> Result<Bytes, Error> {
+        let bytes = self.registry.small_blob(repository, entry).await;
+        self.listed.notified().await;
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(10)).await;
+        tokio::time::resume();
+        bytes
+    }
+
+    async fn referrers(&self, repository: &Repository, subject: &Digest) -> Result<Listing, Error> {
+        let listing = self.registry.referrers(repository, subject, None).await;
+        self.listed.notify_one();
+        listing
+    }
+}
+
+#[tokio::test]
+async fn a_slow_base_image_is_not_held_against_the_stages() {
+    let scene = Scene::new().await;
+    let digest = scene.put(&scene.native());
+    let source = LateConfigs { registry: scene.registry.client(), listed: Notify::new() };
+    let resolver = Resolver::new(source, ResolveOptions::default());
+    let resolution = resolver.resolve(&scene.registry.tagged("t"), &amd64()).await.unwrap();
+    assert_eq!(chosen(&resolution), Some(&digest), "{}", resolution.explain());
 }
 
 #[tokio::test]
