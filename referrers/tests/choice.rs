@@ -169,6 +169,38 @@ async fn an_earlier_choice_is_not_given_up_for_a_failure_that_passes() {
 }
 
 #[tokio::test]
+async fn who_observes_forgets_no_earlier_choice() {
+    let scene = Scene::new().await;
+    let sticky = Arc::new(Sticky::in_memory());
+    let options = || ResolveOptions::default().with_sticky(Arc::clone(&sticky));
+    let first = put_native(&scene, "old");
+    resolve(&scene, options()).await.unwrap();
+    scene.registry.contents.lock().unwrap().manifests.remove(first.as_str());
+    resolve(&scene, options().with_mode(Mode::Observe)).await.unwrap();
+    assert_eq!(sticky.kept(&scene.registry.repository, scene.base.digest()), Some(first));
+}
+
+#[tokio::test]
+async fn siblings_that_are_not_read_are_written_down() {
+    let scene = Scene::new().await;
+    let sibling = |note: usize| {
+        // Of another base image: each is refused, and the next is tried.
+        let mut body = image(&scene.config, &[native_layer("one")]);
+        body["annotations"] = json!({ "note": note.to_string() });
+        let mut entry = on(amd64(), scene.registry.put(None, media_type::OCI_MANIFEST, &body).descriptor());
+        entry.artifact_type = Some(artifact_type::OVERLAYBD_NATIVE.into());
+        entry
+    };
+    let mut entries: Vec<_> = (0..9).map(sibling).collect();
+    entries.push(on(amd64(), scene.base.descriptor()));
+    scene.registry.put(Some("t"), media_type::OCI_INDEX, &index(&entries));
+    let resolution = resolve(&scene, ResolveOptions::default()).await.unwrap();
+    let outcomes: Vec<_> =
+        resolution.decisions.iter().filter(|d| d.stage == Stage::InIndex).map(|d| d.outcome).collect();
+    assert_eq!(outcomes, [[Outcome::Rejected; 8].as_slice(), &[Outcome::Skipped]].concat());
+}
+
+#[tokio::test]
 async fn an_image_beside_the_base_image_in_its_index_comes_first() {
     let scene = Scene::new().await;
     let layers = [native_layer("one"), native_layer("two")];

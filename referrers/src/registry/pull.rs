@@ -178,12 +178,15 @@ impl ImageSource for Registry {
 /// The manifest in a successful answer. The digest asked for is the authority, then the bytes; what the
 /// registry says of them must agree.
 pub(crate) fn read_manifest(reply: Reply, expected: Option<&Digest>) -> Result<Manifest> {
-    let stated = reply.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
-    if let Some(stated) = stated {
-        stated.verify(&reply.body, &reply.place)?;
-    }
+    verify_stated(&reply, &reply.body)?;
     let media_type = reply.media_type();
     Manifest::parse_at(reply.body, &media_type, expected, &reply.place)
+}
+
+/// Checks `bytes` against the digest that the registry states for them, by whatever algorithm that is.
+pub(crate) fn verify_stated(reply: &Reply, bytes: &[u8]) -> Result<()> {
+    let stated = reply.header(CONTENT_DIGEST).and_then(|text| text.parse::<Digest>().ok());
+    stated.map_or(Ok(()), |stated| stated.verify(bytes, &reply.place))
 }
 
 /// What a mirror must be capable of to answer for `reference`.

@@ -14,7 +14,7 @@ use crate::{
 
 use super::exchange::Ask;
 use super::payload::Payload;
-use super::pull::CONTENT_DIGEST;
+use super::pull;
 use super::upload::UploadOptions;
 
 /// What became of a pushed manifest.
@@ -87,27 +87,10 @@ impl Registry {
         let ask = Ask::new(reference.repository(), Method::PUT, url, self.0.options.limits.token)
             .body(manifest.media_type(), manifest.bytes().clone());
         let stored = self.exchange(ask).await?.success()?;
-        match stored.header(CONTENT_DIGEST).map(str::parse::<Digest>) {
-            // One that hashes by another algorithm is checked by that.
-            Some(Ok(stated)) if stated != *manifest.digest() => {
-                stated.verify(manifest.bytes(), &stored.place)?
-            }
-            _ => {}
-        }
+        pull::verify_stated(&stored, manifest.bytes())?;
         let subject = manifest.subject().map(|subject| subject.digest.as_str());
         let subject_listed = subject.is_some() && stored.header(OCI_SUBJECT) == subject;
         Ok(Pushed { descriptor: manifest.descriptor(), subject_listed })
-    }
-}
-
-/// Checks what the registry says it stored. What it says in another algorithm says nothing.
-pub(crate) fn confirm(stated: Option<&str>, digest: &Digest, place: &str) -> Result<()> {
-    match stated.map(str::parse::<Digest>) {
-        Some(Ok(stated)) if stated.algorithm() == digest.algorithm() && stated != *digest => {
-            let (expected, actual) = (digest.to_string(), stated.to_string());
-            Err(Error::new(ErrorKind::Integrity { what: "digest", expected, actual }, place))
-        }
-        _ => Ok(()),
     }
 }
 

@@ -18,13 +18,13 @@ use reqwest::header::{CONTENT_RANGE, LOCATION, RANGE};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use crate::{Digest, Error, Registry, Repository, Result};
+use crate::{Digest, Error, ErrorKind, Registry, Repository, Result};
 
 use super::auth::Access;
 use super::exchange::{self, Ask, Reply};
 use super::payload::Payload;
 use super::pull::CONTENT_DIGEST;
-use super::{push, retry};
+use super::retry;
 
 /// How a blob is uploaded.
 ///
@@ -95,7 +95,7 @@ impl Registry {
         upload.location.query_pairs_mut().append_pair("digest", digest.as_str());
         let ask = upload.ask(Method::PUT).payload("application/octet-stream", rest);
         let stored = self.exchange(ask).await?.success()?;
-        push::confirm(stored.header(CONTENT_DIGEST), digest, &stored.place)
+        confirm(&stored, digest)
     }
 
     /// Starts an upload; `None` if the registry took the blob from another repository.
@@ -188,7 +188,7 @@ impl<'a> Upload<'a> {
 
 /// Whether the registry may still have the upload, at another offset perhaps.
 fn may_resume(error: &Error) -> bool {
-    let out_of_order = matches!(error.kind(), crate::ErrorKind::Status { status: 416, .. });
+    let out_of_order = matches!(error.kind(), ErrorKind::Status { status: 416, .. });
     error.is_transient() || out_of_order
 }
 
@@ -201,6 +201,18 @@ fn received(range: &str) -> Option<u64> {
 }
 
 /// Where the upload goes on. The location may have a query that the registry needs.
+/// Checks what the registry says it stored. What it says in another algorithm says nothing, as the bytes are
+/// not at hand any more.
+fn confirm(stored: &Reply, digest: &Digest) -> Result<()> {
+    match stored.header(CONTENT_DIGEST).map(str::parse::<Digest>) {
+        Some(Ok(stated)) if stated.algorithm() == digest.algorithm() && stated != *digest => {
+            let (expected, actual) = (digest.to_string(), stated.to_string());
+            Err(Error::new(ErrorKind::Integrity { what: "digest", expected, actual }, &*stored.place))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn next_location(reply: &Reply) -> Result<Url> {
     let location = reply.header(LOCATION.as_str());
     let location =

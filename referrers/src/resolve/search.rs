@@ -154,7 +154,10 @@ impl<'a> Search<'a> {
         }
         let ranked =
             rank(&known.siblings, &self.options.accepted, &self.base.config.platform, Timestamp::now());
-        for candidate in ranked.into_iter().take(self.options.max_candidates) {
+        for (position, candidate) in ranked.into_iter().enumerate() {
+            if self.is_beyond_limit(position, candidate) {
+                return None;
+            }
             match self.examine_sibling(candidate).await {
                 Ok(examined) => return Some(self.used(examined)),
                 Err(rejection) => self.reject(&candidate.digest, rejection),
@@ -184,8 +187,7 @@ impl<'a> Search<'a> {
             self.decide(None, Outcome::Absent, &reason);
         }
         for (position, candidate) in ranked.into_iter().enumerate() {
-            if position == self.options.max_candidates {
-                self.decide(Some(&candidate.digest), Outcome::Skipped, "enough candidates were read");
+            if self.is_beyond_limit(position, candidate) {
                 return None;
             }
             match self.examine_referrer(candidate, subject).await {
@@ -194,6 +196,15 @@ impl<'a> Search<'a> {
             }
         }
         None
+    }
+
+    /// Whether enough candidates were read before the one at `position`, which is written down.
+    fn is_beyond_limit(&mut self, position: usize, candidate: &Descriptor) -> bool {
+        let is_beyond = position >= self.options.max_candidates;
+        if is_beyond {
+            self.decide(Some(&candidate.digest), Outcome::Skipped, "enough candidates were read");
+        }
+        is_beyond
     }
 
     /// The image at the reference's tag with a suffix.
@@ -282,8 +293,11 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Forgets a choice that cannot be made again. Who only observes changes nothing.
     fn forget(&mut self) {
-        if let Some(sticky) = &self.options.sticky {
+        if let Some(sticky) = &self.options.sticky
+            && self.options.mode != Mode::Observe
+        {
             let forgotten = sticky.forget(self.repository(), self.base.manifest.digest());
             self.report(forgotten);
         }

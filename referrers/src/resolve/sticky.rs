@@ -3,7 +3,7 @@
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -73,7 +73,7 @@ impl Sticky {
         if kept.get(&key) == Some(accelerated) {
             return Ok(());
         }
-        if kept.len() >= MAX_KEPT {
+        if kept.len() >= MAX_KEPT && !kept.contains_key(&key) {
             kept.pop_first();
         }
         kept.insert(key, accelerated.clone());
@@ -102,11 +102,12 @@ impl Sticky {
         let Some(path) = &self.file else { return Ok(()) };
         let mut beside = path.clone().into_os_string();
         beside.push(".new");
-        let written = std::fs::File::create(&beside).and_then(|mut file| {
+        let written = std::fs::File::create(&beside).and_then(|file| {
+            let mut file = BufWriter::new(file);
             for ((repository, base), accelerated) in kept {
                 writeln!(file, "{repository} {base} {accelerated}")?;
             }
-            file.sync_all()
+            file.into_inner()?.sync_all()
         });
         written.and_then(|()| std::fs::rename(&beside, path)).map_err(|error| failed(path, error))
     }
@@ -158,6 +159,20 @@ mod tests {
         assert_eq!(Sticky::open(&path).unwrap().kept(&repository, &base), Some(new));
         sticky.forget(&repository, &base).unwrap();
         assert_eq!(Sticky::open(&path).unwrap().kept(&repository, &base), None);
+    }
+
+    #[test]
+    fn only_a_further_image_takes_the_place_of_another() {
+        let repository = Repository::new("h.io", "a").unwrap();
+        let digest = |number: usize| Digest::sha256_of(&number.to_le_bytes());
+        let sticky = Sticky::in_memory();
+        for number in 0..MAX_KEPT {
+            sticky.keep(&repository, &digest(number), &digest(0)).unwrap();
+        }
+        sticky.keep(&repository, &digest(0), &digest(1)).unwrap();
+        assert!((0..MAX_KEPT).all(|number| sticky.kept(&repository, &digest(number)).is_some()));
+        sticky.keep(&repository, &digest(MAX_KEPT), &digest(0)).unwrap();
+        assert_eq!(sticky.lock().len(), MAX_KEPT);
     }
 
     #[test]
