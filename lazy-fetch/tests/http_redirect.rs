@@ -172,16 +172,20 @@ impl Endpoint for Rotating {
         let mut reasons = self.reasons.lock().unwrap();
         reasons.push(reason);
         let rejections = reasons.iter().filter(|reason| **reason != Locate::Fresh).count();
-        let token = if rejections >= self.good_after { "good" } else { "stale" };
+        let token =
+            if rejections >= self.good_after { "good".to_owned() } else { format!("stale{rejections}") };
         Ok(Location::new(&self.url).with_header("Authorization", format!("Bearer {token}")))
     }
 }
 
 #[tokio::test]
-async fn a_rejection_at_home_is_answered_once() {
-    for (status, good_after, succeeds) in
-        [("401 Unauthorized", 1, true), ("403 Forbidden", 1, true), ("401 Unauthorized", 9, false)]
-    {
+async fn rejections_at_home_are_answered_a_few_times() {
+    for (status, good_after, succeeds) in [
+        ("401 Unauthorized", 1, true),
+        ("403 Forbidden", 1, true),
+        ("403 Forbidden", 4, true),
+        ("401 Unauthorized", 5, false),
+    ] {
         let challenge =
             r#"WWW-Authenticate: Bearer realm="https://auth.example/token",scope="repository:a:pull""#;
         let registry = Server::start(move |request, _| {
@@ -198,14 +202,26 @@ async fn a_rejection_at_home_is_answered_once() {
         if let Err(error) = result {
             assert_eq!(error.kind(), ErrorKind::Denied);
         }
-        assert_eq!(registry.requests().len(), 2);
+        let rejections = good_after.min(4);
+        assert_eq!(registry.requests().len(), 1 + rejections);
         let challenges = vec![challenge.split_once(": ").unwrap().1.to_owned(), "Basic".to_owned()];
         let status = status[..3].parse().unwrap();
-        assert_eq!(
-            *endpoint.reasons.lock().unwrap(),
-            [Locate::Fresh, Locate::Rejected { status, challenges }]
-        );
+        let rejected = |number: usize| {
+            let location = Location::new(&registry.origin);
+            let location = location.with_header("Authorization", format!("Bearer stale{number}"));
+            Locate::Rejected { status, challenges: challenges.clone(), location }
+        };
+        let expected: Vec<_> = std::iter::once(Locate::Fresh).chain((0..rejections).map(rejected)).collect();
+        assert_eq!(*endpoint.reasons.lock().unwrap(), expected);
     }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_has_nothing_else_is_believed() {
+    let denied = |_: &_, _| Reply::Bytes(reply("403 Forbidden", &["Content-Length: 0"], b""));
+    let registry = Server::start(denied).await;
+    let error = read(&http_source(Location::new(registry.origin.clone()))).await.unwrap_err();
+    assert_eq!((error.kind(), registry.requests().len()), (ErrorKind::Denied, 2));
 }
 
 #[tokio::test]

@@ -55,7 +55,10 @@ pub use upload::UploadOptions;
 pub(crate) use exchange::{network, read};
 pub(crate) use retry::random_part;
 #[cfg(feature = "lazy-fetch")]
-pub(crate) use {auth::Access, exchange::place};
+pub(crate) use {
+    auth::{Access, Tried},
+    exchange::place,
+};
 #[cfg(fuzzing)]
 pub(crate) use {challenge::Challenge, link::next as next_link};
 

@@ -1,19 +1,22 @@
 //! A registry's blob as something that `lazy-fetch` reads from.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use lazy_fetch::{Endpoint, Locate, Location};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue};
 use url::Url;
 
-use crate::registry::Access;
+use crate::registry::{Access, Tried};
 use crate::{Capability, Digest, Error, ErrorKind, Registry, Repository, Result};
 
 /// Where a blob is and what authorises reading it: an [`Endpoint`] for `lazy_fetch::HttpSource`.
 ///
 /// Tokens come from the [`Registry`] that made it and are renewed through its credential source, so a blob
 /// can be read for as long as credentials are given, not only for as long as the first token lives.
+///
+/// The connections are those of `lazy-fetch`: redirects lose the credentials there as well, but which addresses
+/// are connected to is not judged.
 ///
 /// ```no_run
 /// use referrers::{Digest, Registry, Repository};
@@ -31,9 +34,15 @@ pub struct RegistryBlob {
     url: Url,
     /// What else is sent, to a mirror.
     headers: HeaderMap,
-    /// The header given to the last first try. It is not replaced by the one that follows a rejection, so
-    /// that several requests which were rejected together lead to one renewal.
-    given: Mutex<Option<HeaderValue>>,
+    row: Mutex<Row>,
+}
+
+/// Rejections in a row, which begins with the header of a first try.
+#[derive(Debug, Default)]
+struct Row {
+    first: Option<HeaderValue>,
+    /// The credentials that were used up since.
+    tried: Tried,
 }
 
 impl Registry {
@@ -63,7 +72,7 @@ impl Registry {
     }
 
     fn blob_at(&self, repository: Repository, url: Url, headers: HeaderMap) -> RegistryBlob {
-        RegistryBlob { registry: self.clone(), repository, url, headers, given: Mutex::new(None) }
+        RegistryBlob { registry: self.clone(), repository, url, headers, row: Mutex::default() }
     }
 }
 
@@ -73,19 +82,25 @@ impl RegistryBlob {
         match reason {
             Locate::Fresh => {
                 let header = session.current().await?;
-                self.given().clone_from(&header);
+                self.row().first.clone_from(&header);
                 Ok(header)
             }
-            Locate::Rejected { status, challenges } => {
-                let given = self.given().clone();
-                let mut session = session.with_sent(given);
-                session.refused(status, &challenges, &self.place()).await.map(Some)
+            Locate::Rejected { challenges, location, .. } => {
+                let sent = sent_in(&location);
+                let tried = {
+                    let row = self.row();
+                    if sent == row.first { Tried::new() } else { row.tried.clone() }
+                };
+                let mut session = session.resume(sent, tried);
+                let header = session.refused(&challenges, &self.place()).await?;
+                self.row().tried = session.into_tried();
+                Ok(Some(header))
             }
         }
     }
 
-    fn given(&self) -> std::sync::MutexGuard<'_, Option<HeaderValue>> {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    fn row(&self) -> MutexGuard<'_, Row> {
+        self.row.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn place(&self) -> String {
@@ -112,6 +127,15 @@ impl Endpoint for RegistryBlob {
             None => location,
         })
     }
+}
+
+/// The authorisation that a location carries.
+fn sent_in(location: &Location) -> Option<HeaderValue> {
+    let mut headers = location.headers().iter();
+    let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case(AUTHORIZATION.as_str()))?;
+    let mut value = HeaderValue::from_str(value).ok()?;
+    value.set_sensitive(true);
+    Some(value)
 }
 
 impl From<Error> for lazy_fetch::Error {

@@ -266,6 +266,58 @@ async fn a_rotated_credential_is_asked_for_after_a_rejection() {
     assert_eq!(*source.0.lock().unwrap(), [Reason::First, Reason::Rejected]);
 }
 
+/// Gives one list of users after the other, the last one again and again.
+#[derive(Debug)]
+struct Lists(Mutex<Vec<Vec<&'static str>>>);
+
+#[async_trait]
+impl CredentialSource for Lists {
+    async fn get(&self, _: &Repository, _: Reason) -> Result<Vec<Credential>, Error> {
+        let mut lists = self.0.lock().unwrap();
+        let users = if lists.len() > 1 { lists.remove(0) } else { lists[0].clone() };
+        Ok(users.into_iter().map(|password| Credential::password("user", password)).collect())
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_was_rotated_meanwhile_is_tried_in_the_same_request() {
+    // The file changes after it was read; a longer one may also hold old entries in other places.
+    for lists in [vec![vec!["old"], vec!["pass"]], vec![vec!["old", "older"], vec!["older", "pass"]]] {
+        let (registry, tokens) = TokenServer::new().for_user().guard().await;
+        let client = registry.client_with(registry.options(), Lists(Mutex::new(lists)));
+        client.manifest(&registry.tagged("t")).await.unwrap();
+        assert_eq!(tokens.issued(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_name_without_the_right_leaves_it_to_the_next_name() {
+    for status in [401, 403] {
+        let registry = TestRegistry::start().await;
+        registry.put(Some("t"), media_type::OCI_INDEX, &index(&[]));
+        // Both may log in, one may read.
+        registry.fault(move |r| match r.header("authorization") {
+            Some(USER) => None,
+            header => {
+                let status = if header.is_some() { status } else { 401 };
+                Some(Response::error(status, "DENIED").with("www-authenticate", "Basic realm=\"r\""))
+            }
+        });
+        let client = registry.client_with(registry.options(), Lists(Mutex::new(vec![vec!["other", "pass"]])));
+        client.manifest(&registry.tagged("t")).await.unwrap();
+        assert_eq!(registry.server.requests().len(), 3, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_lost_every_name_is_not_taken_for_nobody() {
+    let (registry, _) = TokenServer::new().for_user().guard().await;
+    let client = registry.client_with(registry.options(), Lists(Mutex::new(vec![vec!["old"], vec![]])));
+    let error = client.manifest(&registry.tagged("t")).await.unwrap_err();
+    assert_eq!(failure(&error), AuthFailure::Denied);
+    assert_eq!(registry.server.count("/token"), 1);
+}
+
 fn basic_only(request: &Request) -> Option<Response> {
     let challenge = Response::error(401, "UNAUTHORIZED").with("www-authenticate", "Basic realm=\"r\"");
     (request.header("authorization") != Some(USER)).then_some(challenge)

@@ -16,8 +16,8 @@ use crate::Result;
 ///
 /// * [`locate`](Self::locate) is called before every request and from many tasks at once: it answers
 ///   [`Locate::Fresh`] from memory where it can, and makes one token request for all who wait.
-/// * After [`Locate::Rejected`] it does not repeat the headers that were rejected. It is asked at most
-///   once in a row; a second rejection is an error of the fetch.
+/// * After [`Locate::Rejected`] it does not repeat what was rejected, unless it has nothing else. It is asked at
+///   most four times in a row, so that one of several credentials can be found; then the fetch fails.
 /// * The headers go to the scheme, host and port of the URL and nowhere else.
 /// * The future may be dropped at any await point.
 #[async_trait]
@@ -41,6 +41,8 @@ pub enum Locate {
         status: u16,
         /// The values of `WWW-Authenticate` in that answer.
         challenges: Vec<String>,
+        /// What was rejected.
+        location: Location,
     },
 }
 

@@ -84,15 +84,23 @@ impl HttpSource {
                 }
             }
         }
-        let location = self.endpoint.locate(Locate::Fresh).await?;
+        let mut location = self.endpoint.locate(Locate::Fresh).await?;
         let mut answer = self.follow(&location, request).await?;
-        let status = answer.exchange.response.status().as_u16();
-        if answer.at_home && matches!(status, 401 | 403) {
+        for _ in 0..MAX_REJECTIONS {
+            let status = answer.exchange.response.status().as_u16();
+            if !answer.at_home || !matches!(status, 401 | 403) {
+                break;
+            }
             let challenges = challenges(&answer.exchange.response);
             // Frees the connection before the endpoint may want one.
             drop(answer);
-            let location = self.endpoint.locate(Locate::Rejected { status, challenges }).await?;
-            answer = self.follow(&location, request).await?;
+            let rejected = Locate::Rejected { status, challenges, location: location.clone() };
+            let next = self.endpoint.locate(rejected).await?;
+            answer = self.follow(&next, request).await?;
+            if next == location {
+                break;
+            }
+            location = next;
         }
         if answer.exchange.response.status().is_success() {
             if answer.at_home {
@@ -233,5 +241,7 @@ fn out_of_time() -> Error {
     Error::new(ErrorKind::DeadlineExceeded, "the origin did not answer in time")
 }
 
+/// More credentials than one repository has.
+const MAX_REJECTIONS: usize = 4;
 /// A registry, a storage host and a few mirrors; what needs more is a loop.
 const MAX_REDIRECTS: usize = 5;

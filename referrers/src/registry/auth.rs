@@ -5,7 +5,8 @@
 //! request asks for a renewal and names the header that was refused:
 //!
 //! * if the slot holds another header by now, somebody else has renewed it, and that one is used;
-//! * else the credentials are asked for again and tried in order, each once in a request.
+//! * else the credentials are asked for again and tried in order, each once in a request. When all are used up,
+//!   the source is asked whether it has others by now.
 //!
 //! The slot's lock is held during a renewal, so that all who wait share one token request, and also share
 //! its failure. A renewal that is dropped half-way leaves the slot as it was; the next waiter takes over.
@@ -84,9 +85,10 @@ struct Answered {
     held: Held,
     /// The credential that was accepted; none if nobody was named.
     with: Option<Credential>,
-    /// How many credentials are used up.
-    tried: usize,
 }
+
+/// The credentials that a request has used up; `None` stands for nobody's name.
+pub(crate) type Tried = Vec<Option<Credential>>;
 
 /// The authorisation of one request, from its first header to its last.
 #[derive(Debug)]
@@ -96,8 +98,9 @@ pub(crate) struct Session<'a> {
     access: Access,
     slot: Arc<Slot>,
     sent: Option<HeaderValue>,
-    /// How many credentials were used up by this request; `None` before the first renewal.
-    tried: Option<usize>,
+    /// Whether somebody else's renewal was taken over.
+    shared: bool,
+    tried: Tried,
 }
 
 impl Auth {
@@ -118,7 +121,7 @@ impl Auth {
 impl Registry {
     pub(crate) fn session<'a>(&'a self, repository: &'a Repository, access: Access) -> Session<'a> {
         let slot = self.0.auth.slot(repository, access.clone());
-        Session { registry: self, repository, access, slot, sent: None, tried: None }
+        Session { registry: self, repository, access, slot, sent: None, shared: false, tried: Tried::new() }
     }
 }
 
@@ -132,7 +135,7 @@ impl Session<'_> {
         let Some(held) = &mut state.held else { return Ok(None) };
         if held.expires.is_some_and(|expires| expires <= now) {
             let place = self.repository.to_string();
-            self.sent = Some(self.renew(&mut state, before, Reason::First, 0, &place).await?);
+            self.sent = Some(self.renew(&mut state, before, Reason::First, &place).await?);
             return Ok(self.sent.clone());
         }
         if held.refresh.is_some_and(|refresh| refresh <= now) {
@@ -144,20 +147,12 @@ impl Session<'_> {
         Ok(self.sent.clone())
     }
 
-    /// What to send instead, after the registry answered 401 or 403 with `challenges` at `place`.
-    pub(crate) async fn refused(
-        &mut self,
-        status: u16,
-        challenges: &[String],
-        place: &str,
-    ) -> Result<HeaderValue> {
+    /// What to send instead, after the registry answered 401 or 403 with `challenges` at `place`. A 403 says
+    /// no more than a 401: some registries answer it to an expired token, and another name may have the right.
+    pub(crate) async fn refused(&mut self, challenges: &[String], place: &str) -> Result<HeaderValue> {
         let slot = Arc::clone(&self.slot);
         let before = slot.renewals.load(Ordering::Acquire);
         let mut state = slot.state.lock().await;
-        // Some registries answer 403 to an expired token; to a new one it means what it says.
-        if status == 403 && self.tried.is_some() {
-            return Err(Error::auth(place, AuthFailure::Denied));
-        }
         match Challenge::best(challenges.iter().map(String::as_str)) {
             Some(challenge) => state.challenge = Some(challenge),
             None if !challenges.is_empty() => return Err(Error::auth(place, AuthFailure::UnsupportedScheme)),
@@ -166,15 +161,14 @@ impl Session<'_> {
         }
         let renewed_by_other =
             state.held.as_ref().map(|held| &held.header).filter(|held| Some(*held) != self.sent.as_ref());
-        if let (Some(header), None) = (renewed_by_other, self.tried) {
-            self.tried = Some(0);
+        if let (Some(header), false) = (renewed_by_other, self.shared) {
+            self.shared = true;
             self.sent = Some(header.clone());
             return Ok(header.clone());
         }
         state.held = None;
         let reason = if self.sent.is_some() { Reason::Rejected } else { Reason::First };
-        let skip = self.tried.unwrap_or(0);
-        let header = self.renew(&mut state, before, reason, skip, place).await?;
+        let header = self.renew(&mut state, before, reason, place).await?;
         self.sent = Some(header.clone());
         Ok(header)
     }
@@ -185,14 +179,14 @@ impl Session<'_> {
             (self.registry.clone(), self.repository.clone(), self.access.clone());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         drop(runtime.spawn(async move {
-            let session = registry.session(&repository, access);
+            let mut session = registry.session(&repository, access);
             let (challenge, preferred, header) = {
                 let state = session.slot.state.lock().await;
                 let header = state.held.as_ref().map(|held| held.header.clone());
                 (state.challenge.clone(), state.preferred.clone(), header)
             };
             let place = repository.to_string();
-            let answer = session.answer(challenge.as_ref(), preferred.as_ref(), Reason::First, 0, &place);
+            let answer = session.answer(challenge.as_ref(), preferred.as_ref(), Reason::First, &place);
             let after = registry.0.options.deadline;
             // A failure shows when the token has expired; until then it serves.
             if let Ok(Ok(answered)) = tokio::time::timeout(after, answer).await {
@@ -204,11 +198,17 @@ impl Session<'_> {
         }));
     }
 
-    /// For a request that is not made here: `sent` is the header it carried.
+    /// For a request that is not made here: `sent` is the header it carried, `tried` what it has used up.
     #[cfg(feature = "lazy-fetch")]
-    pub(crate) fn with_sent(mut self, sent: Option<HeaderValue>) -> Self {
-        self.sent = sent;
+    pub(crate) fn resume(mut self, sent: Option<HeaderValue>, tried: Tried) -> Self {
+        (self.sent, self.tried) = (sent, tried);
         self
+    }
+
+    /// What it has used up so far.
+    #[cfg(feature = "lazy-fetch")]
+    pub(crate) fn into_tried(self) -> Tried {
+        self.tried
     }
 
     /// Renews the slot, or takes over the failure of a renewal that was waited for.
@@ -217,19 +217,17 @@ impl Session<'_> {
         state: &mut State,
         before: u64,
         reason: Reason,
-        skip: usize,
         place: &str,
     ) -> Result<HeaderValue> {
         let renewed_meanwhile = self.slot.renewals.load(Ordering::Acquire) != before;
-        if let (true, 0, Some(failure)) = (renewed_meanwhile, skip, &state.failure) {
+        if let (true, true, Some(failure)) = (renewed_meanwhile, self.tried.is_empty(), &state.failure) {
             return Err(failure.clone());
         }
         let preferred = state.preferred.clone();
-        let outcome = self.answer(state.challenge.as_ref(), preferred.as_ref(), reason, skip, place).await;
+        let outcome = self.answer(state.challenge.as_ref(), preferred.as_ref(), reason, place).await;
         self.slot.renewals.fetch_add(1, Ordering::AcqRel);
         match outcome {
             Ok(answered) => {
-                self.tried = Some(answered.tried);
                 state.failure = None;
                 state.preferred = answered.with;
                 let header = answered.held.header.clone();
@@ -244,51 +242,71 @@ impl Session<'_> {
         }
     }
 
-    /// Answers the challenge with the first credential after `skip` that is accepted; `preferred` comes before
-    /// all others if the source still has it.
+    /// Answers the challenge with the first credential that is accepted and that this request has not used up;
+    /// `preferred` comes before all others if the source still has it.
     async fn answer(
-        &self,
+        &mut self,
         challenge: Option<&Challenge>,
         preferred: Option<&Credential>,
-        reason: Reason,
-        skip: usize,
+        mut reason: Reason,
         place: &str,
     ) -> Result<Answered> {
         let failed = |failure| Error::auth(place, failure);
         let challenge = challenge.ok_or_else(|| failed(AuthFailure::UnsupportedScheme))?;
-        let mut credentials = self.registry.0.auth.credentials.get(self.repository, reason).await?;
-        credentials.sort_by_key(|credential| Some(credential) != preferred);
-        if credentials.is_empty() {
-            return match challenge {
-                Challenge::Bearer { realm, service } if skip == 0 => {
-                    let held = self.ask_realm(realm, service.as_deref(), Grant::Anonymous, place).await?;
-                    let held = held.ok_or_else(|| failed(AuthFailure::NoCredential))?;
-                    Ok(Answered { held, with: None, tried: 1 })
-                }
-                _ => Err(failed(AuthFailure::NoCredential)),
-            };
-        }
-        for (position, credential) in credentials.into_iter().enumerate().skip(skip) {
-            let lasting = |header| Held { header, expires: None, refresh: None };
-            let held = match (challenge, &credential) {
-                (Challenge::Bearer { .. }, Credential::Token(secret)) => token::bearer(secret).map(lasting),
-                (Challenge::Bearer { realm, service }, Credential::Password { username, password }) => {
-                    let Some(basic) = token::basic(username, password) else { continue };
-                    self.ask_realm(realm, service.as_deref(), Grant::Basic(&basic), place).await?
-                }
-                (Challenge::Bearer { realm, service }, Credential::IdentityToken(secret)) => {
-                    self.ask_realm(realm, service.as_deref(), Grant::Identity(secret), place).await?
-                }
-                (Challenge::Basic, Credential::Password { username, password }) => {
-                    token::basic(username, password).map(lasting)
-                }
-                (Challenge::Basic, Credential::Token(_) | Credential::IdentityToken(_)) => None,
-            };
-            if let Some(held) = held {
-                return Ok(Answered { held, with: Some(credential), tried: position.saturating_add(1) });
+        loop {
+            let found = self.registry.0.auth.credentials.get(self.repository, reason).await?;
+            let mut found: Vec<_> = found.into_iter().map(Some).collect();
+            found.sort_by_key(|credential| credential.as_ref() != preferred);
+            let named = self.tried.iter().any(Option::is_some);
+            // Whoever has a name is never taken for nobody.
+            if found.is_empty() && !named {
+                found.push(None);
             }
+            for credential in found {
+                if self.tried.contains(&credential) {
+                    continue;
+                }
+                self.tried.push(credential.clone());
+                if let Some(held) = self.try_credential(challenge, credential.as_ref(), place).await? {
+                    return Ok(Answered { held, with: credential });
+                }
+            }
+            if reason == Reason::Rejected {
+                let named = self.tried.iter().any(Option::is_some);
+                return Err(failed(if named { AuthFailure::Denied } else { AuthFailure::NoCredential }));
+            }
+            reason = Reason::Rejected;
         }
-        Err(failed(AuthFailure::Denied))
+    }
+
+    /// Answers the challenge in one name, or in nobody's; `None` if that is not accepted.
+    async fn try_credential(
+        &self,
+        challenge: &Challenge,
+        credential: Option<&Credential>,
+        place: &str,
+    ) -> Result<Option<Held>> {
+        let lasting = |header| Held { header, expires: None, refresh: None };
+        let basic;
+        let (realm, service, grant) = match (challenge, credential) {
+            (Challenge::Bearer { .. }, Some(Credential::Token(secret))) => {
+                return Ok(token::bearer(secret).map(lasting));
+            }
+            (Challenge::Basic, Some(Credential::Password { username, password })) => {
+                return Ok(token::basic(username, password).map(lasting));
+            }
+            (Challenge::Basic, _) => return Ok(None),
+            (Challenge::Bearer { realm, service }, Some(Credential::Password { username, password })) => {
+                let Some(header) = token::basic(username, password) else { return Ok(None) };
+                basic = header;
+                (realm, service, Grant::Basic(&basic))
+            }
+            (Challenge::Bearer { realm, service }, Some(Credential::IdentityToken(secret))) => {
+                (realm, service, Grant::Identity(secret))
+            }
+            (Challenge::Bearer { realm, service }, None) => (realm, service, Grant::Anonymous),
+        };
+        self.ask_realm(realm, service.as_deref(), grant, place).await
     }
 
     /// Asks the token server; `None` if it refuses the credential.

@@ -204,7 +204,7 @@ impl Registry {
             if !refused || !reply.from_registry {
                 return Ok(reply);
             }
-            let next = session.refused(reply.status.as_u16(), &reply.challenges(), &reply.place).await?;
+            let next = session.refused(&reply.challenges(), &reply.place).await?;
             authorization = Some(next);
         }
     }
