@@ -5,6 +5,7 @@
     deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
 )]
 
+pub mod accelerate;
 pub mod accelerated_layer;
 pub mod access;
 pub mod chunk_dir;

@@ -1,0 +1,86 @@
+//! Doing the jobs, one after the other.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use referrers::{Classified, Manifest, classify, media_type};
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use super::Service;
+use super::job::{Job, State};
+use crate::one_line::one_line;
+
+impl Service {
+    pub(super) async fn work(self: Arc<Self>) {
+        loop {
+            let taken = self.queue.take().await;
+            let started = Instant::now();
+            let outcome = self.do_job(taken.job()).await;
+            self.metrics.ended(&outcome, started.elapsed());
+            let job = taken.job().to_string();
+            let written = spawn_blocking(move || match outcome {
+                Ok(state) => {
+                    eprintln!("{job}: {state}");
+                    taken.end(state)
+                }
+                Err(error) => {
+                    let why = one_line(&error);
+                    eprintln!("{job}: {why}");
+                    taken.fail(why)
+                }
+            });
+            // What cannot be written down is done again after the next start.
+            if let Ok(Err(error)) = written.await {
+                eprintln!("error: {}", one_line(&error));
+            }
+        }
+    }
+
+    async fn do_job(&self, job: &Job) -> Result<State> {
+        let manifest = match self.registry.manifest(&job.image).await {
+            Err(error) if error.is_not_found() => return Ok(skipped("it is not there any more")),
+            manifest => manifest?,
+        };
+        if let Some(why) = unfit(&manifest) {
+            return Ok(skipped(&why));
+        }
+        if let Some(done) = self.done_before(job).await? {
+            return Ok(done);
+        }
+        Ok(State::Done { accelerated: self.convert.convert(job).await? })
+    }
+
+    /// Whether the image is accelerated already, perhaps by this service before it was killed. A tag that is
+    /// wanted as well is the converter's business.
+    async fn done_before(&self, job: &Job) -> Result<Option<State>> {
+        let (Some(digest), None) = (job.image.digest(), job.suffixed_tag()) else { return Ok(None) };
+        let artifact_type = Some(job.plan.mode.artifact_type());
+        let listing = self.registry.referrers(job.image.repository(), digest, artifact_type).await?;
+        let first = listing.referrers.into_iter().map(|entry| entry.digest).min();
+        Ok(first.map(|accelerated| State::Done { accelerated }))
+    }
+}
+
+/// Why a manifest is none that a container is run from as it is.
+fn unfit(manifest: &Manifest) -> Option<String> {
+    if manifest.subject().is_some() {
+        return Some("it belongs to another image".to_owned());
+    }
+    let Some(image) = manifest.image() else {
+        let artifact = manifest.index().is_some_and(|index| index.artifact_type.is_some());
+        return artifact.then(|| "it is no container image".to_owned());
+    };
+    if image.artifact_type.is_some() || !media_type::is_config(&image.config.media_type) {
+        return Some("it is no container image".to_owned());
+    }
+    match classify(image) {
+        Ok(Classified::Plain) => None,
+        Ok(Classified::Accelerated { .. }) => Some("it is accelerated itself".to_owned()),
+        Err(refusal) => Some(refusal.to_string()),
+    }
+}
+
+fn skipped(why: &str) -> State {
+    State::Skipped { why: why.to_owned() }
+}
