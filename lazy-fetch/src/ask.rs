@@ -3,6 +3,7 @@
 //! Where the first piece takes longer than usual, a second request for the same bytes is sent and the faster
 //! one is used: see [`hedge`].
 
+use std::future::Future;
 use std::ops::Range;
 use std::pin::pin;
 use std::time::Instant;
@@ -13,7 +14,7 @@ use futures::future::{Either, select};
 
 use crate::download::Downloads;
 use crate::hedge;
-use crate::source::{BlobSource, ByteStream, FetchRequest, Urgency};
+use crate::source::{BlobSource, ByteStream, FetchRequest, Progress, Urgency};
 use crate::stats::Meter;
 use crate::{Error, ErrorKind, Result};
 
@@ -27,42 +28,49 @@ pub(crate) struct Ask<'a> {
     pub(crate) deadline: Instant,
 }
 
+/// A body on its way.
+pub(crate) struct Answer {
+    stream: ByteStream,
+    progress: Progress,
+}
+
 impl Ask<'_> {
     /// The body of `range`, which is not empty, and its first piece.
-    pub(crate) async fn for_range(self, range: &Range<u64>) -> Result<(ByteStream, Bytes)> {
-        let runtime = &self.common.runtime;
+    pub(crate) async fn for_range(self, range: &Range<u64>) -> Result<(Answer, Bytes)> {
         let patience = hedge::patience(self.common.hedge_percentile, self.urgency.get(), &self.meter.counts);
-        let Some((patience, until)) = patience.and_then(|p| Some((p, runtime.now().checked_add(p)?))) else {
-            return self.once(range).await;
-        };
-        let first = pin!(self.once(range));
-        let first = match select(first, runtime.sleep_until(until)).await {
+        let progress = Progress::default();
+        let first = pin!(self.once(range, progress.clone()));
+        let Some(patience) = patience else { return first.await };
+        // Asking twice shortens no queue.
+        let first = match select(first, pin!(progress.stalled(&*self.common.runtime, patience))).await {
             Either::Left((opened, _)) => return opened,
             Either::Right((_, first)) => first,
         };
         self.meter.hedge(range, patience);
-        match select(first, pin!(self.once(range))).await {
+        match select(first, pin!(self.once(range, Progress::default()))).await {
             Either::Left((Ok(opened), _)) | Either::Right((Ok(opened), _)) => Ok(opened),
             Either::Left((Err(_), second)) => second.await,
             Either::Right((Err(_), first)) => first.await,
         }
     }
 
-    async fn once(self, range: &Range<u64>) -> Result<(ByteStream, Bytes)> {
+    async fn once(self, range: &Range<u64>, progress: Progress) -> Result<(Answer, Bytes)> {
         self.meter.counts.requests.add(1);
         let begun = self.common.runtime.now();
-        let request = FetchRequest::new(range.clone(), self.deadline).with_urgency(self.urgency.clone());
-        let mut stream = self.common.watch(self.deadline, self.source.fetch(request)).await??;
-        let piece = self.piece_of(&mut stream, range).await?;
+        let mut request = FetchRequest::new(range.clone(), self.deadline).with_urgency(self.urgency.clone());
+        request.progress = progress.clone();
+        let stream = self.watch(&progress, self.source.fetch(request)).await??;
+        let mut answer = Answer { stream, progress };
+        let piece = self.piece_of(&mut answer, range).await?;
         let took = self.common.runtime.now().saturating_duration_since(begun);
         self.meter.first_byte(range, self.urgency.get(), took);
-        Ok((stream, piece))
+        Ok((answer, piece))
     }
 
     /// The next piece of a body of which `range` is still missing.
-    pub(crate) async fn piece_of(self, stream: &mut ByteStream, range: &Range<u64>) -> Result<Bytes> {
+    pub(crate) async fn piece_of(self, answer: &mut Answer, range: &Range<u64>) -> Result<Bytes> {
         let left = range.end.saturating_sub(range.start);
-        match self.common.watch(self.deadline, stream.next()).await? {
+        match self.watch(&answer.progress, answer.stream.next()).await? {
             Some(Ok(piece)) if piece.is_empty() => {
                 Err(Error::new(ErrorKind::Protocol, "the source gave an empty piece"))
             }
@@ -74,6 +82,22 @@ impl Ask<'_> {
             None => {
                 Err(Error::new(ErrorKind::Connection, format!("the body ended with {left} bytes missing")))
             }
+        }
+    }
+    /// `work`, unless it takes longer than the stall timeout without a sign of life, or beyond the deadline.
+    async fn watch<T>(self, progress: &Progress, work: impl Future<Output = T>) -> Result<T> {
+        let Downloads { runtime, stall_timeout, .. } = self.common;
+        let silence = pin!(progress.stalled(&**runtime, *stall_timeout));
+        match select(pin!(work), select(silence, runtime.sleep_until(self.deadline))).await {
+            Either::Left((result, _)) => Ok(result),
+            Either::Right((Either::Left(_), _)) => Err(Error::new(
+                ErrorKind::Stalled,
+                format!("nothing arrived for {} ms", stall_timeout.as_millis()),
+            )),
+            Either::Right((Either::Right(_), _)) => Err(Error::new(
+                ErrorKind::DeadlineExceeded,
+                "the deadline passed while waiting for the origin",
+            )),
         }
     }
 }

@@ -13,18 +13,15 @@
 //! | the deadline passes during a try | deadline exceeded, caused by the last error |
 //! | a permanent error, a body longer than asked | that error |
 
-use std::future::Future;
 use std::ops::Range;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::future::{Either, select};
 
-use crate::ask::Ask;
+use crate::ask::{Answer, Ask};
 use crate::retry::{Jitter, RetryOptions};
-use crate::source::{BlobSource, ByteStream, Urgency};
+use crate::source::{BlobSource, Urgency};
 use crate::stats::Meter;
 use crate::{Error, ErrorKind, Result, Runtime};
 
@@ -44,7 +41,7 @@ pub(crate) struct Download<'a> {
     ask: Ask<'a>,
     /// What has not been handed out yet.
     rest: Range<u64>,
-    stream: Option<ByteStream>,
+    answer: Option<Answer>,
     failures: u32,
     last_error: Option<Error>,
 }
@@ -59,24 +56,7 @@ impl Downloads {
         deadline: Instant,
     ) -> Download<'a> {
         let ask = Ask { common: self, source, meter, urgency, deadline };
-        Download { ask, rest: range, stream: None, failures: 0, last_error: None }
-    }
-
-    /// `work`, unless it takes longer than the stall timeout or beyond the deadline.
-    pub(crate) async fn watch<T>(&self, deadline: Instant, work: impl Future<Output = T>) -> Result<T> {
-        let stalled_at = self.runtime.now().checked_add(self.stall_timeout).unwrap_or(deadline);
-        let alarm = self.runtime.sleep_until(stalled_at.min(deadline));
-        match select(pin!(work), alarm).await {
-            Either::Left((result, _)) => Ok(result),
-            Either::Right(_) if stalled_at < deadline => Err(Error::new(
-                ErrorKind::Stalled,
-                format!("nothing arrived for {} ms", self.stall_timeout.as_millis()),
-            )),
-            Either::Right(_) => Err(Error::new(
-                ErrorKind::DeadlineExceeded,
-                "the deadline passed while waiting for the origin",
-            )),
-        }
+        Download { ask, rest: range, answer: None, failures: 0, last_error: None }
     }
 }
 
@@ -104,20 +84,20 @@ impl Download<'_> {
 
     /// One piece of the current stream, which is opened first if there is none.
     async fn piece(&mut self) -> Result<Bytes> {
-        let (stream, piece) = match self.stream.take() {
-            Some(mut stream) => {
-                let piece = self.ask.piece_of(&mut stream, &self.rest).await?;
-                (stream, piece)
+        let (answer, piece) = match self.answer.take() {
+            Some(mut answer) => {
+                let piece = self.ask.piece_of(&mut answer, &self.rest).await?;
+                (answer, piece)
             }
             None => self.ask.for_range(&self.rest).await?,
         };
-        self.stream = Some(stream);
+        self.answer = Some(answer);
         Ok(piece)
     }
 
     /// Waits before the next try, or ends the download.
     async fn recover(&mut self, error: Error) -> Result<()> {
-        self.stream = None;
+        self.answer = None;
         self.failures = self.failures.saturating_add(1);
         if self.failures >= self.ask.common.retry.tries {
             return Err(error);

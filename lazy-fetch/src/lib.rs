@@ -83,8 +83,8 @@ pub use runtime::TokioRuntime;
 #[cfg(feature = "object_store")]
 pub use source::ObjectSource;
 pub use source::{
-    BlobSource, ByteStream, Fallback, FetchRequest, FileSource, Latency, MemorySource, Priority, Throttle,
-    Urgency, check_bounds,
+    BlobSource, ByteStream, Fallback, FetchRequest, FileSource, Latency, MemorySource, Priority, Progress,
+    Throttle, Urgency, Waiting, check_bounds,
 };
 pub use stats::Stats;
 #[cfg(feature = "conformance")]

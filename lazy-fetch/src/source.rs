@@ -6,6 +6,7 @@ mod latency;
 mod memory;
 #[cfg(feature = "object_store")]
 mod object;
+mod progress;
 mod throttle;
 mod urgency;
 
@@ -26,6 +27,7 @@ pub use self::memory::MemorySource;
 pub use self::object::ObjectSource;
 #[cfg(feature = "object_store")]
 pub(crate) use self::object::failure as object_failure;
+pub use self::progress::{Progress, Waiting};
 pub use self::throttle::Throttle;
 pub use self::urgency::{Priority, Urgency};
 use crate::{Error, ErrorKind, Result};
@@ -45,6 +47,8 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes>> + Send>>;
 /// * **One try.** A source does not repeat what failed on the way: the cache resumes from the bytes it holds
 ///   and keeps the budget of tries. Answering a challenge or following a redirect is part of one try.
 /// * **Deadline.** After [`FetchRequest::deadline`] the result is of no use; a source gives up by then.
+/// * **Progress.** A fetch from which nothing comes for a while is given up, unless [`FetchRequest::progress`] is
+///   told that it waits for its turn or that it skips bytes.
 /// * **Concurrent.** Any number of fetches run at once. Dropping the future or the stream ends that fetch
 ///   and no other.
 ///
@@ -69,12 +73,15 @@ pub struct FetchRequest {
     pub urgency: Urgency,
     /// When it is too late.
     pub deadline: Instant,
+    /// Where a source says that it is not stuck while it gives nothing.
+    pub progress: Progress,
 }
 
 impl FetchRequest {
     /// An on-demand request.
     pub fn new(range: Range<u64>, deadline: Instant) -> Self {
-        Self { range, urgency: Urgency::new(Priority::OnDemand), deadline }
+        let urgency = Urgency::new(Priority::OnDemand);
+        Self { range, urgency, deadline, progress: Progress::default() }
     }
 
     /// Sets the [`urgency`](Self::urgency).

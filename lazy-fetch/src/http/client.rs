@@ -115,7 +115,7 @@ impl HttpClient {
         let bytes = format!("bytes={}-{}", request.range.start, request.range.end.saturating_sub(1));
         all.insert(RANGE, HeaderValue::try_from(bytes).unwrap_or(HeaderValue::from_static("bytes=0-")));
         all.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        let visit = self.hosts.of(url).visit(&request.urgency, request.deadline.into()).await?;
+        let visit = self.hosts.of(url).visit(request).await?;
         let sent = self.client.get(url.clone()).headers(all).send().await;
         let response = sent.map_err(|e| transport(url, e))?;
         visit.answered(response.status().as_u16(), answer::retry_after(response.headers()));

@@ -13,7 +13,7 @@ use reqwest::Url;
 use tokio::time::{Instant, sleep_until};
 
 use crate::gate::{Gate, Permit};
-use crate::source::Urgency;
+use crate::source::FetchRequest;
 use crate::sync::{Mutex, lock};
 use crate::{Error, ErrorKind, Result};
 
@@ -94,10 +94,11 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::RateLimited`] if the host wants to be left alone until after `deadline`.
-    pub(super) async fn visit(self: &Arc<Self>, urgency: &Urgency, deadline: Instant) -> Result<Visit> {
+    /// [`ErrorKind::RateLimited`] if the host wants to be left alone until after the deadline.
+    pub(super) async fn visit(self: &Arc<Self>, request: &FetchRequest) -> Result<Visit> {
+        let (_waiting, deadline) = (request.progress.wait(), request.deadline.into());
         loop {
-            let permit = self.gate.enter(1, urgency).await?;
+            let permit = self.gate.enter(1, &request.urgency).await?;
             let closed_until = *lock(&self.closed_until);
             match closed_until.filter(|until| *until > Instant::now()) {
                 None => {
@@ -178,7 +179,6 @@ const MAX_CLOSED: Duration = Duration::from_secs(60);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Priority;
 
     #[test]
     fn one_burst_of_refusals_halves_the_limit_once() {
@@ -200,17 +200,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_host_that_wants_to_be_left_alone_is_left_alone_by_all() {
         let host = Arc::new(Host::new(4));
-        let (urgency, start) = (Urgency::new(Priority::OnDemand), Instant::now());
-        let visit = host.visit(&urgency, start + Duration::from_secs(30)).await.unwrap();
+        let start = Instant::now();
+        let request = |seconds| FetchRequest::new(0..1, (start + Duration::from_secs(seconds)).into());
+        let visit = host.visit(&request(30)).await.unwrap();
         visit.answered(429, Some(Duration::from_secs(7)));
-        let error = host.visit(&urgency, start + Duration::from_secs(5)).await.unwrap_err();
+        let error = host.visit(&request(5)).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.retry_after()),
             (ErrorKind::RateLimited, Some(Duration::from_secs(7)))
         );
         assert_eq!(start.elapsed(), Duration::ZERO, "nobody waits for what cannot help");
-        host.visit(&urgency, start + Duration::from_secs(30)).await.unwrap();
+        host.visit(&request(30)).await.unwrap();
         assert!(start.elapsed() >= Duration::from_secs(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_a_turn_or_for_a_closed_host_is_no_stall() {
+        let (host, runtime) = (Arc::new(Host::new(1)), crate::TokioRuntime::current().unwrap());
+        let request = || FetchRequest::new(0..1, (Instant::now() + Duration::from_secs(600)).into());
+        let held = host.visit(&request()).await.unwrap();
+        let (second, start) = (request(), Instant::now());
+        let asking = async {
+            let _visit = host.visit(&second).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        let closing = async {
+            sleep_until(start + Duration::from_secs(60)).await;
+            held.answered(503, Some(Duration::from_secs(30)));
+            drop(held);
+            std::future::pending::<()>().await;
+        };
+        let stalled = second.progress.stalled(&runtime, Duration::from_secs(5));
+        tokio::select! { () = stalled => {}, _ = async { tokio::join!(asking, closing) } => {} }
+        assert_eq!(start.elapsed().as_secs(), 60 + 30 + 5);
     }
 
     #[test]

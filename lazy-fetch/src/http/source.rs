@@ -24,7 +24,7 @@ use super::client::{Exchange, HttpClient, transport};
 use super::endpoint::{Endpoint, Locate, Location, presentable};
 use super::redirect;
 use super::way::{Start, Way};
-use crate::source::{BlobSource, ByteStream, FetchRequest, check_bounds};
+use crate::source::{BlobSource, ByteStream, FetchRequest, Progress, check_bounds};
 use crate::{Error, ErrorKind, Result};
 
 /// A blob over HTTP as a [`BlobSource`]. Needs a tokio runtime around it: use
@@ -65,7 +65,7 @@ impl HttpSource {
         let mut finder = None;
         // The second way is the one that another request has found meanwhile.
         for _ in 0..2 {
-            let url = match self.way.start(&request.urgency).await {
+            let url = match self.way.start(request).await {
                 Start::Endpoint(found) => {
                     finder = found;
                     break;
@@ -161,7 +161,7 @@ impl BlobSource for HttpSource {
             named(&url, e)
         })?;
         let missing = range.end.saturating_sub(range.start).saturating_sub(body.len);
-        let pieces = Pieces { exchange, url, body, missing, deadline };
+        let pieces = Pieces { exchange, url, body, missing, deadline, progress: request.progress };
         Ok(Box::pin(stream::try_unfold(pieces, Pieces::next)))
     }
 }
@@ -182,6 +182,7 @@ struct Pieces {
     /// Bytes of the request that the origin left out.
     missing: u64,
     deadline: Instant,
+    progress: Progress,
 }
 
 impl Pieces {
@@ -203,6 +204,7 @@ impl Pieces {
             piece.advance(usize::try_from(skipped).unwrap_or(piece.len()));
             self.body.skip = self.body.skip.saturating_sub(skipped);
             if piece.is_empty() {
+                self.progress.moved();
                 continue;
             }
             let wanted = usize::try_from(self.body.len).unwrap_or(usize::MAX);
@@ -245,3 +247,43 @@ fn out_of_time() -> Error {
 const MAX_REJECTIONS: usize = 4;
 /// A registry, a storage host and a few mirrors; what needs more is a loop.
 const MAX_REDIRECTS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use futures::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::HttpOptions;
+
+    /// A server without ranges, for one request.
+    async fn serve_whole(len: usize) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
+            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n");
+            socket.write_all(&[head.as_bytes(), &vec![7; len]].concat()).await.unwrap();
+        });
+        origin
+    }
+
+    #[tokio::test]
+    async fn skipping_is_a_sign_of_life() {
+        let size = 1 << 20;
+        let location = Location::new(serve_whole(size).await);
+        let client = HttpClient::new(HttpOptions::default()).unwrap();
+        let source = HttpSource::new(client, Arc::new(location), size as u64);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let request = FetchRequest::new(size as u64 - 10..size as u64, deadline.into());
+        let progress = request.progress.clone();
+        let mut stream = source.fetch(request).await.unwrap();
+        let (before, _) = progress.look();
+        assert_eq!(stream.next().await.unwrap().unwrap(), [7; 10].as_slice());
+        assert!(progress.look().0 > before);
+    }
+}

@@ -16,7 +16,7 @@ use reqwest::Url;
 use tokio::time::Instant;
 
 use super::endpoint::presentable;
-use crate::source::Urgency;
+use crate::source::{FetchRequest, Progress, Urgency};
 use crate::sync::{Mutex, lock};
 
 /// The way to one blob.
@@ -44,6 +44,7 @@ enum Known {
 struct Finding {
     done: Shared<oneshot::Receiver<()>>,
     urgency: Urgency,
+    progress: Progress,
 }
 
 /// The duty to find the way; the others go on when it is dropped.
@@ -63,13 +64,13 @@ pub(super) enum Start {
 impl Way {
     /// Where a request starts. Waits for a request that is finding the way, which becomes as urgent as this
     /// one; should that one fail, nobody waits a second time.
-    pub(super) async fn start(&self, urgency: &Urgency) -> Start {
-        match self.look(urgency) {
+    pub(super) async fn start(&self, request: &FetchRequest) -> Start {
+        match self.look(request) {
             Ok(start) => start,
             Err(finding) => {
-                finding.urgency.raise(urgency.get());
+                finding.urgency.raise(request.urgency.get());
                 // The sender is dropped, never used.
-                let _ = finding.done.await;
+                let _ = request.progress.following(&finding.progress, finding.done).await;
                 match self.known(Instant::now()) {
                     Some(Known::Signed(url, _)) => Start::Signed(url),
                     Some(Known::Home) | None => Start::Endpoint(None),
@@ -100,7 +101,7 @@ impl Way {
         state.known.clone()
     }
 
-    fn look(&self, urgency: &Urgency) -> Result<Start, Finding> {
+    fn look(&self, request: &FetchRequest) -> Result<Start, Finding> {
         match self.known(Instant::now()) {
             Some(Known::Signed(url, _)) => return Ok(Start::Signed(url)),
             Some(Known::Home) => return Ok(Start::Endpoint(None)),
@@ -111,7 +112,8 @@ impl Way {
             return Err(finding.clone());
         }
         let (sender, receiver) = oneshot::channel();
-        state.finding = Some(Finding { done: receiver.shared(), urgency: urgency.clone() });
+        let (urgency, progress) = (request.urgency.clone(), request.progress.clone());
+        state.finding = Some(Finding { done: receiver.shared(), urgency, progress });
         Ok(Start::Endpoint(Some(Finder { state: Arc::clone(&self.state), _done: sender })))
     }
 }
@@ -190,6 +192,11 @@ mod tests {
     use super::*;
     use crate::source::Priority;
 
+    fn request(priority: Priority) -> FetchRequest {
+        let deadline = Instant::now().checked_add(Duration::from_secs(1000)).unwrap();
+        FetchRequest::new(0..1, deadline.into()).with_urgency(Urgency::new(priority))
+    }
+
     fn url(query: &str) -> Url {
         Url::parse(&format!("https://storage.example/blob?{query}")).unwrap()
     }
@@ -226,11 +233,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_finds_the_way_and_the_others_wait() {
         let way = Way::default();
-        let (prefetch, demand) = (Urgency::new(Priority::Prefetch), Urgency::new(Priority::OnDemand));
+        let (prefetch, demand) = (request(Priority::Prefetch), request(Priority::OnDemand));
         let Start::Endpoint(Some(finder)) = way.start(&prefetch).await else { panic!("no finder") };
         let mut second = Box::pin(way.start(&demand));
         assert!(second.as_mut().now_or_never().is_none());
-        assert_eq!(prefetch.get(), Priority::OnDemand, "a reader waits for the finder");
+        assert_eq!(prefetch.urgency.get(), Priority::OnDemand, "a reader waits for the finder");
         way.leads_to(url("sig=1"));
         drop(finder);
         assert!(matches!(second.await, Start::Signed(found) if found == url("sig=1")));
@@ -242,9 +249,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_finder_that_fails_lets_all_go() {
-        let (way, urgency) = (Way::default(), Urgency::new(Priority::OnDemand));
-        let Start::Endpoint(finder @ Some(_)) = way.start(&urgency).await else { panic!("no finder") };
-        let mut waiting: Vec<_> = (0..5).map(|_| Box::pin(way.start(&urgency))).collect();
+        let (way, requests) = (Way::default(), [(); 6].map(|()| request(Priority::OnDemand)));
+        let Start::Endpoint(finder @ Some(_)) = way.start(&requests[0]).await else { panic!("no finder") };
+        let mut waiting: Vec<_> = requests[1..].iter().map(|request| Box::pin(way.start(request))).collect();
         assert!(waiting.iter_mut().all(|start| start.now_or_never().is_none()));
         drop(finder);
         assert!(waiting.iter_mut().all(|start| matches!(start.now_or_never(), Some(Start::Endpoint(None)))));
@@ -252,13 +259,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_way_home_is_known_too_and_a_url_is_forgotten_only_by_its_own_name() {
-        let (way, urgency) = (Way::default(), Urgency::new(Priority::OnDemand));
+        let (way, request) = (Way::default(), request(Priority::OnDemand));
         way.leads_home();
-        assert!(matches!(way.start(&urgency).await, Start::Endpoint(None)));
+        assert!(matches!(way.start(&request).await, Start::Endpoint(None)));
         way.leads_to(url("sig=2"));
         way.forget(&url("sig=1"));
-        assert!(matches!(way.start(&urgency).await, Start::Signed(_)));
+        assert!(matches!(way.start(&request).await, Start::Signed(_)));
         way.forget(&url("sig=2"));
-        assert!(matches!(way.start(&urgency).await, Start::Endpoint(Some(_))));
+        assert!(matches!(way.start(&request).await, Start::Endpoint(Some(_))));
     }
 }

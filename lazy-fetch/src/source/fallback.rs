@@ -10,6 +10,7 @@
 //! one request tries it. What breaks in the middle of a body counts as a failure, too, and is resumed by
 //! the cache, which asks here again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +49,8 @@ impl Fallback {
         self
     }
 
-    /// Sets the time until a member that does not answer is passed over, 2 s unless set. The last one has as
+    /// Sets the time until a member that does not answer is passed over, 2 s unless set; time in a queue of its
+    /// own is not counted. The last one has as
     /// much time as the cache gives it.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
@@ -64,14 +66,15 @@ impl Fallback {
 
     async fn ask(&self, member: &Member, request: FetchRequest, is_last: bool) -> Result<ByteStream> {
         let attempt = Attempt::new(&self.runtime, &member.breaker);
+        let progress = request.progress.clone();
         let fetch = member.source.fetch(request);
-        let patience = self.runtime.now().checked_add(self.patience).filter(|_| !is_last);
-        let answer = match patience {
-            None => fetch.await,
-            Some(until) => match select(fetch, self.runtime.sleep_until(until)).await {
+        let answer = if is_last {
+            fetch.await
+        } else {
+            match select(fetch, pin!(progress.stalled(&*self.runtime, self.patience))).await {
                 Either::Left((answer, _)) => answer,
                 Either::Right(_) => Err(Error::new(ErrorKind::Stalled, "a mirror does not answer")),
-            },
+            }
         };
         match answer {
             // The rest of the body decides.
