@@ -11,6 +11,7 @@ use futures::future::{Either, select};
 use crate::blob_options::BlobOptions;
 use crate::cache::Shared;
 use crate::complete::LocalFile;
+use crate::discards::DiscardCount;
 use crate::errand::{Errands, Wanted};
 use crate::flight::Flight;
 use crate::plan;
@@ -46,6 +47,7 @@ struct Inner {
     /// The whole blob, once it is here.
     completed: Mutex<Option<Arc<LocalFile>>>,
     prefetch: Mutex<Box<dyn PrefetchPolicy>>,
+    discards: DiscardCount,
 }
 
 impl Blob {
@@ -59,7 +61,9 @@ impl Blob {
         let meter = Arc::new(Meter::new(id.clone(), cache.observer.clone()));
         let BlobOptions { prefetch, verifier } = options;
         let (completed, prefetch) = (Mutex::new(None), Mutex::new(prefetch));
-        Self { inner: Arc::new(Inner { cache, id, size, source, meter, verifier, completed, prefetch }) }
+        let discards = cache.discards.of(&id);
+        let inner = Inner { cache, id, size, source, meter, verifier, completed, prefetch, discards };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What it is cached under.
@@ -124,17 +128,22 @@ impl Blob {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::OutOfBounds`] if the range ends after [`size`](Self::size).
+    /// [`ErrorKind::OutOfBounds`] if the range ends after [`size`](Self::size); [`ErrorKind::Storage`] if a
+    /// store does not answer, which may give the bytes again when it does.
     pub async fn discard(&self, range: Range<u64>) -> Result<()> {
         let inner = &*self.inner;
         check_bounds(&range, inner.size).map_err(|e| e.at(&inner.id, range.clone()))?;
         *lock(&inner.completed) = None;
+        inner.discards.add();
+        let (terms, mut result) = (self.terms(Priority::OnDemand), Ok(()));
         for key in inner.keys(range) {
             for tier in &inner.cache.tiers {
-                tier.store.remove(&key).await;
+                if let Err(error) = terms.remove(tier, &key).await {
+                    result = Err(error.at(&inner.id, key.range()));
+                }
             }
         }
-        Ok(())
+        result
     }
 
     /// Whether the whole blob is in a file, checked against its digest, and read from there.
@@ -321,6 +330,7 @@ impl Inner {
             verifier: self.verifier.clone(),
             urgency: Urgency::new(priority),
             deadline,
+            discards: self.discards.clone(),
         }
     }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::blob::Blob;
 use crate::blob_options::BlobOptions;
+use crate::discards::Discards;
 use crate::download::Downloads;
 use crate::flight::Flights;
 use crate::gate::Gate;
@@ -34,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     /// The budget of bytes that are on their way or not yet in every store.
     pub(crate) in_flight: Arc<Gate>,
+    /// The budget of chunks that are being looked up in the stores.
+    pub(crate) lookups: Arc<Gate>,
+    pub(crate) discards: Discards,
     pub(crate) chunk_size: u32,
     pub(crate) shape: Shape,
     pub(crate) read_timeout: Duration,
@@ -272,6 +276,8 @@ impl CacheBuilder {
             chunk_size: options.chunk_size,
             shape: Shape { max_len: options.max_request_len, max_gap: options.max_gap },
             in_flight: Gate::new(options.max_in_flight),
+            lookups: Gate::new(MAX_LOOKUPS),
+            discards: Discards::default(),
             read_timeout: options.read_timeout,
         };
         Ok(Cache { shared: Arc::new(shared) })
@@ -301,5 +307,7 @@ impl Shared {
 /// From a page, below which nothing can be saved, to what a memory store still keeps in good number.
 const CHUNK_SIZES: std::ops::RangeInclusive<u32> = 4 << 10..=4 << 20;
 const DEFAULT_MEMORY: u64 = 64 << 20;
+/// More look-ups at a time make no disk faster and keep a reader's from their turn.
+const MAX_LOOKUPS: u64 = 64;
 /// For a timeout too long for the clock.
 const FOREVER: Duration = Duration::from_secs(10 * 365 * 24 * 3600);

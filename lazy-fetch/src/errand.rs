@@ -3,7 +3,8 @@
 //! An errand belongs to the runtime, not to the reader that caused it: readers may leave, and what is
 //! under way still reaches the cache. Its end is bounded by its deadline.
 //!
-//! 1. Each chunk is looked up in the stores, fastest first.
+//! 1. Each chunk is looked up in the stores, fastest first, when it is its turn: a profile of thousands of chunks
+//!    does not keep a reader from the disk.
 //! 2. Those left are grouped into requests.
 //! 3. A request waits for its turn, the most urgent first: the bytes in flight are bounded.
 //! 4. A chunk whose last byte has arrived is put into the first store and handed to its readers at once,
@@ -13,6 +14,7 @@
 
 use std::mem;
 use std::pin::pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -21,7 +23,7 @@ use futures::stream;
 
 use crate::assembly::Assembly;
 use crate::flight::{Flight, Joined, Landing};
-use crate::gate::Permit;
+use crate::gate::{Gate, Permit};
 use crate::source::{Priority, Urgency};
 use crate::store::ChunkKey;
 use crate::terms::Terms;
@@ -92,8 +94,14 @@ struct Errand {
 impl Errand {
     /// Brings the chunks of `landings`, which are in ascending order.
     async fn run(self, landings: Vec<Landing>) {
+        let at_a_time = landings.len().min(LOOKUPS);
+        let turn = match self.turn(&self.terms.cache.lookups, at_a_time as u64).await {
+            Ok(turn) => turn,
+            Err(error) => return give_up(landings, &error),
+        };
         let looked_up = stream::iter(landings).map(|landing| self.look_up(landing)).buffered(LOOKUPS);
         let missing: Vec<Landing> = looked_up.filter_map(std::future::ready).collect().await;
+        drop(turn);
 
         let counts = self.terms.cache.shape.group(missing.iter().map(|landing| landing.key.range()));
         let mut missing = missing.into_iter();
@@ -113,7 +121,8 @@ impl Errand {
     async fn request(&self, landings: Vec<Landing>) {
         let (Some(first), Some(last)) = (landings.first(), landings.last()) else { return };
         let len = last.key.range().end.saturating_sub(first.key.offset);
-        let turn = self.turn(len).await;
+        let turn = self.turn(&self.terms.cache.in_flight, len).await;
+        let since = self.terms.discards.get();
         let mut arrived = Vec::new();
         match &turn {
             Ok(_) => {
@@ -126,7 +135,7 @@ impl Errand {
         }
         for tier in self.terms.cache.tiers.iter().skip(1) {
             for (key, chunk) in &arrived {
-                self.terms.put(tier, key, chunk.clone()).await;
+                self.terms.put(tier, key, chunk.clone(), since).await;
             }
         }
     }
@@ -143,16 +152,16 @@ impl Errand {
         give_up(wrong, &Error::new(ErrorKind::Corrupt, "the bytes do not match their digest"));
     }
 
-    /// Waits until the bytes fit what may be in flight.
-    async fn turn(&self, bytes: u64) -> Result<Permit> {
+    /// Waits until `weight` fits the budget.
+    async fn turn(&self, budget: &Arc<Gate>, weight: u64) -> Result<Permit> {
         let Terms { cache, urgency, deadline, .. } = &self.terms;
-        let entry = cache.in_flight.enter(bytes, urgency);
+        let entry = budget.enter(weight, urgency);
         let Some(deadline) = deadline else { return entry.await };
         match select(pin!(entry), cache.runtime().sleep_until(*deadline)).await {
             Either::Left((permit, _)) => permit,
             Either::Right(_) => Err(Error::new(
                 ErrorKind::DeadlineExceeded,
-                "the deadline passed while other requests took up what may be in flight",
+                "the deadline passed while other requests took up the budget",
             )),
         }
     }
@@ -162,7 +171,8 @@ impl Errand {
         let mut wrong = Vec::new();
         let (Some(first), Some(last)) = (landings.first(), landings.last()) else { return wrong };
         let range = first.key.offset..last.key.range().end;
-        let Terms { cache, source, meter, urgency, deadline, .. } = &self.terms;
+        let Terms { cache, source, meter, urgency, deadline, discards, .. } = &self.terms;
+        let since = discards.get();
         let deadline = deadline.unwrap_or_else(|| cache.default_deadline());
         let mut download = cache.downloads.start(&**source, meter, range.clone(), urgency, deadline);
         let mut assembly = Assembly::new(landings);
@@ -180,7 +190,7 @@ impl Errand {
                     continue;
                 }
                 if let Some(fastest) = cache.tiers.first() {
-                    self.terms.put(fastest, &landing.key, chunk.clone()).await;
+                    self.terms.put(fastest, &landing.key, chunk.clone(), since).await;
                 }
                 arrived.push((landing.key.clone(), chunk.clone()));
                 landing.land(Ok(chunk));
@@ -200,7 +210,7 @@ fn give_up(landings: impl IntoIterator<Item = Landing>, error: &Error) {
     }
 }
 
-/// Store look-ups at a time: enough to hide the hand-over to another thread.
+/// Store look-ups of an errand at a time: enough to hide the hand-over to another thread.
 const LOOKUPS: usize = 8;
 /// How often a chunk is fetched again whose bytes were wrong: a bit that flipped on the way does so once.
 const REPAIRS: usize = 2;

@@ -34,6 +34,7 @@ mod complete;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod digest;
+mod discards;
 mod download;
 mod errand;
 mod error;

@@ -2,12 +2,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
 use crate::Result;
 use crate::cache::Shared;
+use crate::discards::DiscardCount;
 use crate::source::{BlobSource, Priority, Urgency};
 use crate::stats::Meter;
 use crate::store::ChunkKey;
@@ -24,14 +25,15 @@ pub(crate) struct Terms {
     pub(crate) urgency: Urgency,
     /// Without one, the read timeout counts from the moment the request has its turn.
     pub(crate) deadline: Option<Instant>,
+    pub(crate) discards: DiscardCount,
 }
 
 impl Terms {
     /// The chunk, if a store has it. The stores above that one have it then, too.
     pub(crate) async fn stored(&self, key: &ChunkKey) -> Option<Bytes> {
-        let tiers = &self.cache.tiers;
+        let (tiers, since) = (&self.cache.tiers, self.discards.get());
         for (level, tier) in tiers.iter().enumerate() {
-            let found = self.watch(tier, tier.store.get(key)).await.unwrap_or_else(|error| {
+            let found = self.watch(tier, self.haste(), tier.store.get(key)).await.unwrap_or_else(|error| {
                 self.meter.store_failure(&error);
                 None
             });
@@ -41,11 +43,11 @@ impl Terms {
                 // What is only passing through must not push out what is read.
                 let passing = self.urgency.get() == Priority::Background;
                 for faster in tiers.iter().take(if passing { 0 } else { level }) {
-                    self.put(faster, key, chunk.clone()).await;
+                    self.put(faster, key, chunk.clone(), since).await;
                 }
                 return Some(chunk);
             }
-            let _ = self.watch(tier, tier.store.remove(key)).await;
+            let _ = self.remove(tier, key).await;
         }
         None
     }
@@ -59,15 +61,47 @@ impl Terms {
         is_right
     }
 
-    /// Keeps the chunk, as far as the store can.
-    pub(crate) async fn put(&self, tier: &Tier, key: &ChunkKey, chunk: Bytes) {
-        let kept = self.watch(tier, tier.store.put(key, chunk)).await.and_then(|kept| kept);
+    /// Keeps the chunk, as far as the store can, unless something of the blob was discarded after there were
+    /// `since` discards, when the chunk was got.
+    pub(crate) async fn put(&self, tier: &Tier, key: &ChunkKey, chunk: Bytes, since: u64) {
+        if self.discards.get() != since {
+            return;
+        }
+        let kept = self.watch(tier, None, tier.store.put(key, chunk)).await.and_then(|kept| kept);
         if let Err(error) = kept {
             self.meter.store_failure(&error);
         }
+        if self.discards.get() != since {
+            let _ = self.remove(tier, key).await;
+        }
     }
 
-    async fn watch<T>(&self, tier: &Tier, work: impl Future<Output = T>) -> Result<T> {
-        tier.watch(self.cache.runtime(), self.cache.downloads.stall_timeout, work).await
+    /// # Errors
+    ///
+    /// [`ErrorKind::Storage`](crate::ErrorKind::Storage) if the store does not answer.
+    pub(crate) async fn remove(&self, tier: &Tier, key: &ChunkKey) -> Result<()> {
+        let removed = self.watch(tier, None, tier.store.remove(key)).await;
+        if let Err(error) = &removed {
+            self.meter.store_failure(error);
+        }
+        removed
+    }
+
+    /// How long to look for a chunk in a store, so that there is time left for the origin.
+    fn haste(&self) -> Option<Duration> {
+        let left = self.deadline?.saturating_duration_since(self.cache.runtime().now());
+        left.checked_div(STORE_SHARE)
+    }
+
+    async fn watch<T>(
+        &self,
+        tier: &Tier,
+        haste: Option<Duration>,
+        work: impl Future<Output = T>,
+    ) -> Result<T> {
+        tier.watch(self.cache.runtime(), self.cache.downloads.stall_timeout, haste, work).await
     }
 }
+
+/// One part in so many of the time that is left may be spent on one store.
+const STORE_SHARE: u32 = 4;

@@ -25,7 +25,8 @@ impl Tier {
         Self { store, shunned_until: Mutex::new(None) }
     }
 
-    /// `work` of the store, unless it takes longer than `patience`, or something else did lately.
+    /// `work` of the store, unless it takes longer than `patience`, or something else did lately. Whoever is in
+    /// `haste` gives up sooner, and holds nothing against the store.
     ///
     /// # Errors
     ///
@@ -34,6 +35,7 @@ impl Tier {
         &self,
         runtime: &dyn Runtime,
         patience: Duration,
+        haste: Option<Duration>,
         work: impl Future<Output = T>,
     ) -> Result<T> {
         let hangs = || Error::new(ErrorKind::Storage, "a store does not answer");
@@ -41,11 +43,14 @@ impl Tier {
         if lock(&self.shunned_until).is_some_and(|until| until > now) {
             return Err(hangs());
         }
-        let Some(until) = now.checked_add(patience) else { return Ok(work.await) };
+        let haste = haste.filter(|haste| *haste < patience);
+        let Some(until) = now.checked_add(haste.unwrap_or(patience)) else { return Ok(work.await) };
         match select(pin!(work), runtime.sleep_until(until)).await {
             Either::Left((result, _)) => Ok(result),
             Either::Right(_) => {
-                *lock(&self.shunned_until) = runtime.now().checked_add(PAUSE);
+                if haste.is_none() {
+                    *lock(&self.shunned_until) = runtime.now().checked_add(PAUSE);
+                }
                 Err(hangs())
             }
         }

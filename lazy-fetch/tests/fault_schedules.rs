@@ -228,7 +228,11 @@ fn run(seed: u64) {
                 assert!(took <= limit, "a read took {took:?} of {limit:?}");
                 match own.below(8) {
                     0 => blob.prefetch([at as u64..at as u64 + 30_000, 0..5000]),
-                    1 => blob.discard(at as u64..content.len() as u64).await.unwrap(),
+                    1 => {
+                        let discarded = blob.discard(at as u64..content.len() as u64).await;
+                        let kind = discarded.err().map(|error| error.kind());
+                        assert!(matches!(kind, None | Some(ErrorKind::Storage)), "{kind:?}");
+                    }
                     2 => time.sleep_until(time.now() + Duration::from_secs(own.below(3) as u64)).await,
                     _ => {}
                 }

@@ -65,3 +65,20 @@ fn reads_wait_for_it_once_and_it_is_tried_again_later() {
     time.run_until_idle();
     assert_eq!((world.cache.usage().bytes_in_flight, time.tasks()), (0, 0));
 }
+
+#[test]
+fn a_reader_in_a_hurry_does_not_spend_its_time_on_it_and_holds_nothing_against_it() {
+    let (time, store) = (VirtualTime::new(), Arc::new(Hung::default()));
+    let world =
+        build_over(time.clone(), 16 * CHUNK as usize, options(), vec![store.clone()], |source| source);
+    for chunk in 0..3 {
+        let deadline = time.now() + Duration::from_secs(2);
+        let mut buf = [0; 10];
+        time.block_on(world.blob.read_at_until(&mut buf, chunk * u64::from(CHUNK), deadline)).unwrap();
+        assert_eq!(buf, world.content[chunk as usize * CHUNK as usize..][..10]);
+        assert_eq!(store.0.load(Ordering::Relaxed), 2 * chunk as usize + 2, "a look and a put each");
+        time.run_until_idle();
+        let later = time.now() + Duration::from_secs(31);
+        time.block_on(time.sleep_until(later));
+    }
+}
