@@ -151,8 +151,12 @@ impl Blob {
         self.inner.completed().is_some()
     }
 
-    pub(crate) fn read_from(&self, file: LocalFile) {
-        *lock(&self.inner.completed) = Some(Arc::new(file));
+    pub(crate) fn read_from(&self, file: Arc<LocalFile>) {
+        *lock(&self.inner.completed) = Some(file);
+    }
+
+    pub(crate) fn completed(&self) -> Option<Arc<LocalFile>> {
+        self.inner.completed()
     }
 
     pub(crate) fn keys(&self, range: Range<u64>) -> impl Iterator<Item = ChunkKey> {

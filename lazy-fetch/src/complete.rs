@@ -16,6 +16,7 @@ mod partial_file;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -67,8 +68,8 @@ impl Blob {
     ///
     /// [`discard`](Self::discard) ends the use of the file: the next call checks and, if need be, replaces it.
     ///
-    /// A file that is there already is checked and used. What is dropped or fails in between is continued by
-    /// the next call. The directory must exist; the space counts against no store's limit.
+    /// A file that is there already is checked and used; a blob that is complete in another file is copied. What is
+    /// dropped or fails in between is continued by the next call. The directory must exist; the space counts against no store's limit.
     ///
     /// # Errors
     ///
@@ -80,9 +81,6 @@ impl Blob {
         digest: Digest,
         options: CompleteOptions,
     ) -> Result<()> {
-        if self.is_complete() {
-            return Ok(());
-        }
         let completion = Completion {
             blob: self,
             terms: self.terms(Priority::Background),
@@ -105,10 +103,16 @@ struct Completion<'a> {
 }
 
 impl Completion<'_> {
-    async fn run(&self) -> Result<LocalFile> {
+    async fn run(&self) -> Result<Arc<LocalFile>> {
+        if let Some(file) = self.blob.completed() {
+            let (path, known) = (self.path.clone(), Arc::clone(&file));
+            if self.job(move || Ok(known.is_at(&path))).await? {
+                return Ok(file);
+            }
+        }
         let (path, size, digest) = (self.path.clone(), self.blob.size(), self.digest);
         if let Some(file) = self.job(move || LocalFile::open_checked(&path, size, digest)).await? {
-            return Ok(file);
+            return Ok(Arc::new(file));
         }
         let path = self.path.clone();
         let mut partial = self.job(move || PartialFile::open(&path, size)).await?;
@@ -116,7 +120,7 @@ impl Completion<'_> {
             partial = self.fill(partial, use_stores).await?;
             let finished = self.job(move || partial.finish(digest)).await?;
             partial = match finished {
-                Ok(file) => return Ok(file),
+                Ok(file) => return Ok(Arc::new(file)),
                 Err(emptied) => emptied,
             };
             self.terms.meter.mismatch(0..size);
@@ -157,6 +161,9 @@ impl Completion<'_> {
         let Terms { cache, urgency, .. } = &self.terms;
         let _permit = cache.in_flight.enter(range.end.saturating_sub(range.start), urgency).await?;
         let (mut pieces, mut missing) = (Vec::new(), range.start..range.start);
+        if use_stores && let Some(chunk) = self.copied(&range).await {
+            return Ok(vec![chunk]);
+        }
         // A window that starts inside a chunk, after an interruption, takes that part from the origin.
         let keys: Vec<_> = self.blob.keys(range.clone()).collect();
         for key in keys {
@@ -174,6 +181,14 @@ impl Completion<'_> {
         }
         self.download(missing, &mut pieces).await?;
         Ok(pieces)
+    }
+
+    /// The bytes of `range`, where the whole blob is in another file already.
+    async fn copied(&self, range: &Range<u64>) -> Option<Bytes> {
+        let file = self.blob.completed()?;
+        let mut window = vec![0; usize::try_from(range.end.saturating_sub(range.start)).ok()?];
+        file.read(self.terms.cache.runtime(), &mut window, range.start).await.ok()?;
+        Some(window.into())
     }
 
     async fn download(&self, range: Range<u64>, pieces: &mut Vec<Bytes>) -> Result<()> {

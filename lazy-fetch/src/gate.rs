@@ -10,7 +10,8 @@
 //! urgency is looked at then, so that a fetch which a reader has come to wait for passes the others. Nobody
 //! overtakes a fetch that is too heavy for the room there is, so that it gets its turn.
 //!
-//! One part in four is kept for demand: a reader never waits for a prefetch to end.
+//! One part in four is kept for demand, but at least one unit: a reader never waits for a prefetch to end, unless
+//! the whole budget is one unit.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -114,7 +115,8 @@ impl State {
         // Of equals `max_by_key` takes the last, so the order is turned round.
         let at = (0..self.waiting.len()).rev().max_by_key(urgent)?;
         let first = self.waiting.get(at)?;
-        let reserved = if first.urgency.get() == Priority::OnDemand { 0 } else { self.limit / DEMAND_SHARE };
+        let reserved =
+            if first.urgency.get() == Priority::OnDemand { 0 } else { (self.limit / DEMAND_SHARE).max(1) };
         let fits = self.used.saturating_add(first.weight) <= self.limit.saturating_sub(reserved);
         (fits || self.used == 0).then(|| self.waiting.remove(at))
     }
@@ -159,6 +161,18 @@ mod tests {
         assert!(try_enter(&gate, 1, Priority::OnDemand).is_none());
         drop((held, demand));
         assert_eq!((gate.used(), gate.waiting()), (0, 0));
+    }
+
+    #[test]
+    fn however_small_the_budget_a_part_is_kept_for_demand() {
+        for limit in 2..5 {
+            let gate = Gate::new(limit);
+            let held: Vec<_> = (1..limit).map(|_| try_enter(&gate, 1, Priority::Prefetch).unwrap()).collect();
+            assert!(try_enter(&gate, 1, Priority::Prefetch).is_none(), "of {limit}");
+            assert!(try_enter(&gate, 1, Priority::OnDemand).is_some(), "of {limit}");
+            drop(held);
+        }
+        assert!(try_enter(&Gate::new(1), 1, Priority::Prefetch).is_some(), "nobody starves");
     }
 
     #[test]

@@ -222,3 +222,22 @@ fn a_directory_that_is_not_there_is_an_error_that_names_the_file() {
     assert_eq!(error.kind(), ErrorKind::Storage);
     assert!(error.to_string().contains("missing/blob"), "{error}");
 }
+
+#[test]
+fn completing_into_another_file_copies_and_into_the_same_one_does_nothing() {
+    let (world, dir, path) = world();
+    complete(&world, &path, CompleteOptions::default()).unwrap();
+    let requests = world.blob.stats().requests;
+    let other = dir.path().join("other");
+    complete(&world, &other, CompleteOptions::default()).unwrap();
+    assert!(fs::read(&other).unwrap() == world.content);
+    fs::remove_file(&other).unwrap();
+    complete(&world, &other, CompleteOptions::default()).unwrap();
+    assert!(fs::read(&other).unwrap() == world.content, "a file that was removed is made again");
+    // Had it been looked at, it would be found to be wrong.
+    let mut bytes = world.content.clone();
+    bytes[0] ^= 1;
+    fs::write(&other, bytes).unwrap();
+    complete(&world, &other, CompleteOptions::default()).unwrap();
+    assert_eq!((world.blob.stats().requests, world.blob.stats().mismatches), (requests, 0));
+}

@@ -70,3 +70,29 @@ async fn the_origin_serves_while_the_proxy_is_away() {
     }
     assert_eq!((origin.requests().len(), broken.requests().len()), (10, 3));
 }
+
+/// In a process of its own, whose environment names a proxy.
+#[tokio::test]
+async fn the_proxy_of_the_environment_carries_what_is_not_excepted() {
+    if let Ok(there) = std::env::var(CHILD) {
+        read(&direct("http://blob.invalid/x")).await;
+        return read(&direct(&there)).await;
+    }
+    let excepted = Server::start(|request, _| Reply::Bytes(serve(&content(LEN), request))).await;
+    let proxy = Server::start(|request, _| Reply::Bytes(serve(&content(LEN), request))).await;
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "the_proxy_of_the_environment_carries_what_is_not_excepted"])
+        .env(CHILD, excepted.origin.replace("127.0.0.1", "localhost"))
+        .env("http_proxy", &proxy.origin)
+        .env("no_proxy", "localhost");
+    let child = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    let targets = |server: &Server| server.requests().into_iter().map(|r| r.target).collect::<Vec<_>>();
+    assert_eq!(
+        (targets(&proxy), targets(&excepted)),
+        (vec!["http://blob.invalid/x".into()], vec!["/".into()])
+    );
+}
+
+const CHILD: &str = "LAZY_FETCH_READS";

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,6 +31,14 @@ impl LocalFile {
         }
         let hasher = hash(&file, Hasher::default(), size)?;
         Ok((hasher.finish() == digest).then(|| Self::new(file)))
+    }
+
+    /// Whether it is the file at `path`. Blocks.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        match (self.0.metadata(), path.metadata()) {
+            (Ok(ours), Ok(theirs)) => (ours.dev(), ours.ino()) == (theirs.dev(), theirs.ino()),
+            _ => false,
+        }
     }
 
     /// Fills `buf` if the page cache has its bytes. Neither waits for the disk nor allocates.

@@ -1,5 +1,6 @@
 //! The HTTP client that sources share, so that they share its connections.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,7 +72,9 @@ pub(super) struct Exchange {
 }
 
 impl HttpClient {
-    /// A client that follows no redirect, sends no `Referer` and decodes no content coding on its own.
+    /// A client that follows no redirect, sends no `Referer` and decodes no content coding on its own. It goes
+    /// through the proxy that the environment names (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, but for the hosts of
+    /// `NO_PROXY`), as the rest of a container runtime does.
     ///
     /// # Errors
     ///
@@ -125,6 +128,50 @@ impl HttpClient {
 
 /// An error of the connection to `url`.
 pub(super) fn transport(url: &Url, error: reqwest::Error) -> Error {
+    let what = format!("get {}", presentable(url.as_str()));
+    if url.scheme() == "https" && !HAS_TLS && is_not_spoken(&error) {
+        return Error::new(ErrorKind::InvalidInput, "https needs the feature `rustls` or `native-tls`")
+            .during(what);
+    }
     let kind = if error.is_builder() { ErrorKind::InvalidInput } else { ErrorKind::Connection };
-    Error::new(kind, format!("get {}", presentable(url.as_str()))).with_source(error.without_url())
+    Error::new(kind, what).with_source(error.without_url())
+}
+
+/// Whether the connector has no use for the scheme. It says so in words only.
+fn is_not_spoken(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.to_string().contains("scheme is not http") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Whether this crate was told to bring TLS. Another crate in the same program may bring it unasked.
+const HAS_TLS: bool = cfg!(any(feature = "rustls", feature = "native-tls"));
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_without_tls_says_so_once_and_for_all() {
+        let url = Url::parse("https://127.0.0.1:1/blob?sig=s3cret").unwrap();
+        let request = FetchRequest::new(0..1, Instant::now() + Duration::from_secs(20));
+        let client = HttpClient::new(HttpOptions::default()).unwrap();
+        let error = client.get(&url, &[], &request).await.err().unwrap();
+        if HAS_TLS {
+            assert!(error.is_transient(), "nobody listens: {error}");
+        } else {
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            assert_eq!(
+                error.to_string(),
+                "get https://127.0.0.1:1/blob: https needs the feature `rustls` or `native-tls`"
+            );
+        }
+    }
 }
