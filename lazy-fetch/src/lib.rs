@@ -72,6 +72,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use histogram::Histogram;
 #[cfg(feature = "http")]
 pub use http::{Endpoint, HostUsage, HttpClient, HttpOptions, HttpSource, Locate, Location};
+#[cfg(feature = "metrics")]
+pub use observer::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use observer::TracingObserver;
 pub use observer::{Event, Observer};

@@ -1,5 +1,7 @@
 //! What a cache tells about itself while it works.
 
+#[cfg(feature = "metrics")]
+mod metrics;
 #[cfg(feature = "tracing")]
 mod tracing;
 
@@ -7,6 +9,8 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+#[cfg(feature = "metrics")]
+pub use self::metrics::MetricsObserver;
 #[cfg(feature = "tracing")]
 pub use self::tracing::TracingObserver;
 use crate::{BlobId, Error, Priority};

@@ -24,6 +24,13 @@ macro_rules! counts {
             pub first_byte_latency: Histogram,
         }
 
+        impl Stats {
+            /// Each count with its name, for an exporter.
+            pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($name), self.$name),)+].into_iter()
+            }
+        }
+
         /// The counters behind [`Stats`].
         #[derive(Debug, Default)]
         pub(crate) struct Counts {
