@@ -36,10 +36,52 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Sets [`layers`](Self::layers).
+    #[must_use]
+    pub fn with_layers(mut self, layers: usize) -> Self {
+        self.layers = layers;
+        self
+    }
+
     /// Sets [`layer_segments`](Self::layer_segments).
     #[must_use]
     pub fn with_layer_segments(mut self, segments: u64) -> Self {
         self.layer_segments = segments;
+        self
+    }
+
+    /// Sets [`merged_segments`](Self::merged_segments).
+    #[must_use]
+    pub fn with_merged_segments(mut self, segments: u64) -> Self {
+        self.merged_segments = segments;
+        self
+    }
+
+    /// Sets [`zfile_blocks`](Self::zfile_blocks).
+    #[must_use]
+    pub fn with_zfile_blocks(mut self, blocks: u64) -> Self {
+        self.zfile_blocks = blocks;
+        self
+    }
+
+    /// Sets [`trace_records`](Self::trace_records).
+    #[must_use]
+    pub fn with_trace_records(mut self, records: usize) -> Self {
+        self.trace_records = records;
+        self
+    }
+
+    /// Sets [`tar_records`](Self::tar_records).
+    #[must_use]
+    pub fn with_tar_records(mut self, bytes: u64) -> Self {
+        self.tar_records = bytes;
+        self
+    }
+
+    /// Sets [`gzip_checkpoints`](Self::gzip_checkpoints).
+    #[must_use]
+    pub fn with_gzip_checkpoints(mut self, checkpoints: u64) -> Self {
+        self.gzip_checkpoints = checkpoints;
         self
     }
 }
