@@ -9,7 +9,7 @@ use overlaybd_format::{
     UpperOptions, Uuid,
 };
 
-use crate::disk::{Disk, DiskFile, Tearing};
+use crate::disk::{Disk, DiskFile, Fault, Tearing};
 
 #[path = "harness/disk.rs"]
 mod disk;
@@ -248,6 +248,21 @@ fn a_sparse_file_that_ends_within_a_sector_is_rounded_up() {
     // A write into the block takes the rest of it along.
     layer.write(7 * 512, &[6; 512]).unwrap();
     assert_eq!(layer.segments()[0].sectors(), 0..8);
+}
+
+#[test]
+fn a_block_that_is_mapped_in_part_is_never_punched() {
+    let disk = disk();
+    drop(Sparse::create(disk.open("data"), &UpperOptions::new(5 * 512)).unwrap());
+    // The reference writes no more of the last block than the device has.
+    disk.open("data").write_at(&[5; 5 * 512], 4096).unwrap();
+    let layer = Sparse::open(disk.open("data"), &Limits::default()).unwrap();
+    assert_eq!(layer.segments()[0].sectors(), 0..5);
+    disk.set_fault(0, Fault::Error);
+    layer.write(5 * 512, &[6; 512]).unwrap_err();
+    // Its end is a hole in memory and none in the file, so what follows could be wrong.
+    layer.write(0, &[6; 512]).unwrap_err();
+    assert_eq!(disk.bytes("data")[4096..4096 + 5 * 512], [5; 5 * 512]);
 }
 
 #[test]

@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use super::below::{Below, Edges};
 use super::{FIRST_BYTE, Sparse, map};
-use crate::Result;
 use crate::lsmt::SECTOR_SIZE;
 use crate::upper::locks::{exclusive, lock};
 use crate::upper::mappings::Found;
 use crate::upper::state::State;
 use crate::upper::{BLOCK, sectors_of};
+use crate::{Error, Result};
 
 impl Sparse {
     /// The blocks that `sectors` cover in part and of which the layers below have sectors.
@@ -152,14 +152,20 @@ impl Sparse {
         Ok(())
     }
 
+    /// Makes holes of the blocks that were holes. One that is mapped in part, as in a file that ends
+    /// inside of it, cannot become one again.
     fn restore_holes(&self, blocks: Range<u64>) -> Result<()> {
         let mut at = blocks.start;
         while at < blocks.end {
             at = match self.find(at, blocks.end) {
                 Found::Mapped(segment) => segment.end(),
-                Found::Gap(end) => {
+                Found::Gap(end) if whole_blocks(&(at..end)) == (at..end) => {
                     self.data.dig(place(&(at..end)))?;
                     end
+                }
+                Found::Gap(_) => {
+                    let why = "a part of a block was written";
+                    return Err(Error::Refused { operation: "go on with the layer", why });
                 }
             };
         }
