@@ -64,6 +64,8 @@ fn either_kind_is_written_and_sealed() {
         assert_eq!(sectors(directory, "data"), [1, 0, 3, 17, 18, 0, 0, 0], "{kind}");
         let refused = obd(directory, "write data index --script ops --payload payload").unwrap_err();
         assert!(refused.contains("data") && refused.contains("sealed"), "{refused}");
+        obd(directory, "seal data index --undo").unwrap();
+        obd(directory, "write data index --script ops --payload payload").unwrap();
     }
 }
 

@@ -137,7 +137,7 @@ pub use read_at::{ReadAt, Warm, check_bounds};
 pub use read_write_at::{ReadOnly, ReadWriteAt};
 pub use tar::Tar;
 pub use upper::{AppendOnly, FileStorage, Sparse, Storage, Upper, UpperOptions};
-pub use writable_image::WritableImage;
+pub use writable_image::{PublishError, WritableImage};
 pub use zfile::{Algorithm, Compression};
 
 /// Runs the example of the README.

@@ -130,6 +130,24 @@ impl Upper {
         }
     }
 
+    /// Opens a layer that was sealed in place as it was before; see [`AppendOnly::unseal`].
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open), except that a sealed layer is none.
+    pub fn unseal(
+        data: impl Storage + 'static,
+        index: impl Storage + 'static,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let data: Arc<dyn Storage> = Arc::new(data);
+        if header::is_sparse(&data)? {
+            Sparse::unseal(data, limits).map(Self::Sparse)
+        } else {
+            AppendOnly::unseal(data, index, limits).map(Self::AppendOnly)
+        }
+    }
+
     /// Stores `bytes` at byte `offset` of a device without layers below; see [`AppendOnly::write`].
     ///
     /// # Errors
@@ -220,6 +238,23 @@ impl Upper {
         match self {
             Self::AppendOnly(layer) => layer.open_again(),
             Self::Sparse(layer) => layer.open_again(),
+        }
+    }
+
+    /// Whether what was flushed can be relied on; an error if the medium failed to sync.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self {
+            Self::AppendOnly(layer) => layer.check(),
+            Self::Sparse(layer) => layer.check(),
+        }
+    }
+
+    /// Ends writing to the layer until it is opened again: whoever tries gets `error`, which is
+    /// returned.
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        match self {
+            Self::AppendOnly(layer) => layer.fail(error),
+            Self::Sparse(layer) => layer.fail(error),
         }
     }
 

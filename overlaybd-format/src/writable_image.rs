@@ -1,6 +1,7 @@
 //! A stack of layers with a writable one on top, as one block device.
 
 mod exchange;
+mod publish_error;
 mod stack;
 
 use std::ops::Range;
@@ -12,6 +13,7 @@ use crate::read_at::check_bounds;
 use crate::upper::{exclusive, sectors_of, shared};
 use crate::{Error, Image, ReadWriteAt, Result, Upper, Warm};
 
+pub use publish_error::PublishError;
 use stack::{Stack, bytes_of};
 
 /// A device that can be read and written: what the upper layer has not got comes from the image

@@ -257,6 +257,10 @@ impl AppendOnly {
         lock(&self.tail).state.check_flush()
     }
 
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        lock(&self.tail).state.fail(error)
+    }
+
     /// Takes back a [`seal`](Self::seal).
     pub(crate) fn open_again(&self) -> Result<()> {
         let mut tail = lock(&self.tail);

@@ -18,8 +18,10 @@ impl Upper {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`](crate::Error::Io).
+    /// [`Error::Io`](crate::Error::Io), also if the medium failed to sync before: what is in the file may
+    /// not be what was written.
     pub fn to_layer(&self) -> Result<Layer> {
+        self.check()?;
         let segments = self.segments();
         let storage = Arc::clone(self.data());
         let size = storage.length()?;

@@ -204,6 +204,15 @@ impl Sparse {
         sealed
     }
 
+    /// Whether what was flushed can be relied on; an error if the medium failed to sync.
+    pub(crate) fn check(&self) -> Result<()> {
+        lock(&self.state).check_flush()
+    }
+
+    pub(crate) fn fail(&self, error: Error) -> Error {
+        lock(&self.state).fail(error)
+    }
+
     /// Takes back a [`seal`](Self::seal).
     pub(crate) fn open_again(&self) -> Result<()> {
         let header = lock(&self.header).record().clone();

@@ -7,7 +7,7 @@ use crate::upper;
 
 /// Seal a writable layer in place.
 ///
-/// Its data file becomes a layer; the index file is of no more use.
+/// Its data file becomes a layer; the index file is of use only for --undo.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -21,10 +21,19 @@ JSON keys:
 pub(crate) struct Args {
     #[command(flatten)]
     layer: upper::Files,
+    /// Make a sealed layer a writable one again, as after a snapshot that was interrupted. No stack may
+    /// have it as a lower by then.
+    #[arg(long)]
+    undo: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
-    let upper = args.layer.open().await?.upper;
-    upper.seal()?;
+    let upper = if args.undo {
+        args.layer.unseal()?
+    } else {
+        let upper = args.layer.open().await?.upper;
+        upper.seal()?;
+        upper
+    };
     Ok(json!({ "segments": upper.segments().len(), "virtual_size": upper.virtual_size() }))
 }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use overlaybd_format::{AppendOnly, Sparse, Upper, UpperOptions, WritableImage};
+use overlaybd_format::{AppendOnly, PublishError, Sparse, Upper, UpperOptions, WritableImage};
 use serde_json::{Value, json};
 
 use crate::create::random_uuid;
@@ -13,7 +13,8 @@ use crate::upper::{self, Opened, new_file};
 
 /// Seal the upper of a configuration, and put a new one on it.
 ///
-/// The configuration is replaced by one in which the old data file is the topmost lower.
+/// The configuration is replaced by one in which the old data file is the topmost lower. If a crash
+/// comes first, it names a sealed upper, which obd seal --undo opens again.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -57,14 +58,15 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
 }
 
 /// Replaces a file as a whole, so that a crash leaves the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), PublishError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(directory.unwrap_or(Path::new(".")))?;
     let next = path.with_extension("next");
     let mut file = File::create(&next)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&next, path)?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    directory.sync_all().map_err(PublishError::InDoubt)
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

@@ -29,18 +29,35 @@ impl Files {
     }
 
     async fn open_by(&self, access: &Access) -> Result<Opened> {
+        let places = self.places()?;
+        let upper = places.open(Upper::open, Sparse::open)?;
+        let lowers = match &places.config {
+            Some(config) => lowers(config, self.directory(), access).await?,
+            None => None,
+        };
+        Ok(Opened { upper, lowers })
+    }
+
+    /// The layer as it was before it was sealed.
+    pub(crate) fn unseal(&self) -> Result<Upper> {
+        self.places()?.open(Upper::unseal, Sparse::unseal)
+    }
+
+    fn places(&self) -> Result<Places> {
         let name = self.data.to_str().context("the name of the file is no text")?;
         if !matches!(Input::of(name)?, Input::Config(_)) {
-            return Ok(Opened { upper: layer(&self.data, self.index.as_deref())?, lowers: None });
+            return Ok(Places { config: None, data: self.data.clone(), index: self.index.clone() });
         }
-        let directory = self.data.parent().unwrap_or(Path::new("."));
         let config = Config::read(&self.data)?;
         let config::Upper { data, index, target, .. } = &config.upper;
         ensure!(!data.is_empty(), "key upper: the configuration has no writable layer");
         ensure!(target.is_empty(), "key upper: index-only layers are not written here");
-        let index = (!index.is_empty()).then(|| directory.join(index));
-        let upper = layer(&directory.join(data), index.as_deref())?;
-        Ok(Opened { upper, lowers: lowers(&config, directory, access).await? })
+        let index = (!index.is_empty()).then(|| self.directory().join(index));
+        Ok(Places { data: self.directory().join(data), index, config: Some(config) })
+    }
+
+    fn directory(&self) -> &Path {
+        self.data.parent().unwrap_or(Path::new("."))
     }
 
     /// The layer as a device, with what is below it.
@@ -65,12 +82,27 @@ pub(crate) fn new_file(path: &Path) -> Result<FileStorage> {
     FileStorage::create(path).with_context(|| format!("creating {}", path.display()))
 }
 
-fn layer(data: &Path, index: Option<&Path>) -> Result<Upper> {
-    let (data, limits) = (file(data)?, Limits::default());
-    Ok(match index {
-        Some(index) => Upper::open(data, file(index)?, &limits)?,
-        None => Sparse::open(data, &limits)?.into(),
-    })
+/// Where a layer is.
+struct Places {
+    /// The configuration that says so.
+    config: Option<Config>,
+    data: PathBuf,
+    index: Option<PathBuf>,
+}
+
+impl Places {
+    /// Opens the layer by one of these; without an index file it can only be a sparse one.
+    fn open(
+        &self,
+        any: impl FnOnce(FileStorage, FileStorage, &Limits) -> overlaybd_format::Result<Upper>,
+        sparse: impl FnOnce(FileStorage, &Limits) -> overlaybd_format::Result<Sparse>,
+    ) -> Result<Upper> {
+        let (data, limits) = (file(&self.data)?, Limits::default());
+        Ok(match &self.index {
+            Some(index) => any(data, file(index)?, &limits)?,
+            None => sparse(data, &limits)?.into(),
+        })
+    }
 }
 
 async fn lowers(config: &Config, directory: &Path, access: &Access) -> Result<Option<Image>> {
