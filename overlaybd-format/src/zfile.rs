@@ -11,6 +11,9 @@
 //! The content is cut into blocks of equal size, each compressed on its own; the jump table has the
 //! stored length of each. Blocks may carry a CRC of their compressed bytes, which is checked before
 //! they are decoded.
+//!
+//! LZ4 needs the feature `lz4-c` or `lz4-flex`: a library in C or in Rust. With both it is the one in C;
+//! without either, files that name LZ4 are unsupported.
 
 mod blocks;
 pub(crate) mod checksum;
@@ -20,10 +23,18 @@ mod encoder;
 mod header;
 mod jump_table;
 mod layout;
+#[cfg(not(any(feature = "lz4-c", feature = "lz4-flex")))]
+#[path = "zfile/lz4_absent.rs"]
+mod lz4;
 #[cfg(feature = "lz4-c")]
-mod lz4_prefix;
+#[path = "zfile/lz4_c.rs"]
+mod lz4;
+#[cfg(all(feature = "lz4-flex", not(feature = "lz4-c")))]
+#[path = "zfile/lz4_rust.rs"]
+mod lz4;
 mod workers;
 mod writer;
+mod zstd_prefix;
 
 pub use blocks::Blocks;
 pub use compression::Compression;

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use crate::zfile::header::Algorithm;
+use crate::zfile::{lz4, zstd_prefix};
 
 /// Buffers and codec contexts that a thread reuses from read to read.
 #[derive(Default)]
@@ -10,6 +11,8 @@ pub(crate) struct Scratch {
     /// Compressed bytes on their way to the decoder.
     pub(crate) stored: Vec<u8>,
     held: Held,
+    /// A frame that was cut.
+    cut: Vec<u8>,
     zstd: Option<zstd::bulk::Decompressor<'static>>,
 }
 
@@ -45,14 +48,39 @@ impl Scratch {
         if bytes.len() < block_len {
             bytes.resize(block_len, 0);
         }
-        let stop = algorithm == Algorithm::Lz4 && lz4::STOPS_EARLY && !walking;
-        let len = if stop { needed } else { block_len };
-        let out = bytes.get_mut(..len).unwrap_or_default();
-        let decoded =
-            if stop { lz4::decode_prefix(stored, out) } else { self.decode(algorithm, stored, out) };
-        let block = decoded.is_ok().then_some(block);
+        let out = bytes.get_mut(..block_len).unwrap_or_default();
+        let decoded = if walking {
+            self.decode(algorithm, stored, out).map(|()| block_len)
+        } else {
+            self.decode_start(algorithm, stored, needed, out)
+        };
+        let (block, len) = (decoded.is_ok().then_some(block), decoded.unwrap_or_default());
         self.held = Held { block, len, bytes };
-        decoded.map(|()| self.held.bytes.get(..len).unwrap_or_default())
+        decoded.map(|len| self.held.bytes.get(..len).unwrap_or_default())
+    }
+
+    /// Decodes at least the first `needed` bytes of the block `stored` into `out`, which is as long as the
+    /// block, and returns how many.
+    fn decode_start(
+        &mut self,
+        algorithm: Algorithm,
+        stored: &[u8],
+        needed: usize,
+        out: &mut [u8],
+    ) -> Result<usize, &'static str> {
+        match algorithm {
+            Algorithm::Lz4 => return lz4::decode_start(stored, needed, out),
+            Algorithm::Zstd => {
+                let mut cut = std::mem::take(&mut self.cut);
+                let start = zstd_prefix::cut(stored, needed, out.len(), &mut cut)
+                    .and_then(|()| self.decode_frame(&cut, out).ok());
+                self.cut = cut;
+                if let Some(len) = start.filter(|&len| len >= needed) {
+                    return Ok(len);
+                }
+            }
+        }
+        self.decode(algorithm, stored, out).map(|()| out.len())
     }
 
     /// Decodes the block `stored`, which must fill `out` exactly.
@@ -64,18 +92,17 @@ impl Scratch {
     ) -> Result<(), &'static str> {
         let decoded = match algorithm {
             Algorithm::Lz4 => lz4::decode(stored, out)?,
-            Algorithm::Zstd => {
-                let zstd = match &mut self.zstd {
-                    Some(zstd) => zstd,
-                    none => {
-                        none.insert(zstd::bulk::Decompressor::new().map_err(|_| "no memory for a context")?)
-                    }
-                };
-                zstd.decompress_to_buffer(stored, out)
-                    .map_err(|_| "not a Zstandard frame of a block's size")?
-            }
+            Algorithm::Zstd => self.decode_frame(stored, out)?,
         };
         if decoded == out.len() { Ok(()) } else { Err("the block decodes to fewer bytes than it must") }
+    }
+
+    fn decode_frame(&mut self, frame: &[u8], out: &mut [u8]) -> Result<usize, &'static str> {
+        let zstd = match &mut self.zstd {
+            Some(zstd) => zstd,
+            none => none.insert(zstd::bulk::Decompressor::new().map_err(|_| "no memory for a context")?),
+        };
+        zstd.decompress_to_buffer(frame, out).map_err(|_| "not a Zstandard frame of a block's size")
     }
 }
 
@@ -92,32 +119,6 @@ struct Held {
 pub(crate) struct BlockId {
     pub(crate) file: u64,
     pub(crate) number: u64,
-}
-
-#[cfg(feature = "lz4-c")]
-mod lz4 {
-    pub(super) use crate::zfile::lz4_prefix::decode as decode_prefix;
-
-    pub(super) const STOPS_EARLY: bool = true;
-
-    pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static str> {
-        let size = i32::try_from(out.len()).map_err(|_| "the block is too large")?;
-        lz4::block::decompress_to_buffer(stored, Some(size), out)
-            .map_err(|_| "not an LZ4 block of a block's size")
-    }
-}
-
-#[cfg(not(feature = "lz4-c"))]
-mod lz4 {
-    pub(super) const STOPS_EARLY: bool = false;
-
-    pub(super) fn decode_prefix(stored: &[u8], out: &mut [u8]) -> Result<(), &'static str> {
-        decode(stored, out).map(|_| ())
-    }
-
-    pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static str> {
-        lz4_flex::block::decompress_into(stored, out).map_err(|_| "not an LZ4 block of a block's size")
-    }
 }
 
 #[cfg(test)]

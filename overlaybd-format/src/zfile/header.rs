@@ -59,7 +59,8 @@ impl Header {
     ///
     /// [`Error::Broken`] for foreign or too few bytes, a zero or odd block size or a dictionary;
     /// [`Error::Checksum`] if the record carries a digest that does not match;
-    /// [`Error::Unsupported`] for another codec or a block size over 64 KiB.
+    /// [`Error::Unsupported`] for another codec, for LZ4 if it is not built in, or for a block size over
+    /// 64 KiB.
     pub fn decode(bytes: &[u8], what: &'static str, at: u64) -> Result<Self> {
         if !bytes.starts_with(&MAGIC) {
             return Err(Error::broken(what, at, "it does not start with the ZFile magic"));
@@ -74,7 +75,7 @@ impl Header {
             }
         }
         let algorithm = match raw.algorithm {
-            1 => Algorithm::Lz4,
+            1 if cfg!(any(feature = "lz4-c", feature = "lz4-flex")) => Algorithm::Lz4,
             2 => Algorithm::Zstd,
             other => return Err(Error::Unsupported { what: "ZFile algorithm", value: other.into() }),
         };
