@@ -15,6 +15,7 @@ pub mod eager_pull;
 pub mod ext4;
 pub mod ext4_read;
 pub mod full_mode;
+pub mod fuse;
 pub mod hashing;
 pub mod input;
 pub mod lazy_image;

@@ -12,6 +12,7 @@ mod create;
 mod info;
 mod interrupt;
 mod merge;
+mod mount;
 mod nbd;
 mod output;
 mod pull;
@@ -87,6 +88,7 @@ verbs! {
     Cat => cat,
     Resolve => resolve,
     Pull => pull,
+    Mount => mount,
     Nbd => nbd,
     Registry => serve,
     Bench => bench,

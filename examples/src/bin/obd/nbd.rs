@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
         .await
 }
 
-async fn serve(listen: SocketAddr, export: Export, interrupted: Interrupted) -> Result<()> {
+async fn serve(listen: SocketAddr, export: Export, mut interrupted: Interrupted) -> Result<()> {
     let place = || listen.to_string();
     let listener = TcpListener::bind(listen).await.with_context(place)?;
     eprintln!("listening on {}", listener.local_addr().with_context(place)?);

@@ -132,7 +132,7 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
     for rule in args.faults.rules() {
         builder = builder.fault(rule);
     }
-    let interrupted = Interrupted::new()?;
+    let mut interrupted = Interrupted::new()?;
     let server = builder.serve_at(args.listen).await.with_context(|| args.listen.to_string())?;
     eprintln!("listening on {}", server.addr());
     interrupted.wait().await;
