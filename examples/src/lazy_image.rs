@@ -94,17 +94,18 @@ pub fn with_targets(blobs: &[OpenBlob]) -> impl Iterator<Item = &OpenBlob> {
 /// Those of `blobs` whose bytes `error` says to be wrong. An error of the network or a disk says nothing of
 /// the bytes.
 pub fn proved_wrong<'a>(blobs: &'a [OpenBlob], error: &anyhow::Error) -> impl Iterator<Item = &'a OpenBlob> {
-    let wrong = error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(Error::InBlob { blob, source }) => match source.root() {
-            Error::Broken { .. }
-            | Error::Checksum { .. }
-            | Error::Unsupported { .. }
-            | Error::Limit { .. } => Some(Arc::clone(blob)),
-            _ => None,
-        },
-        _ => None,
-    });
-    with_targets(blobs).filter(move |blob| wrong.as_deref() == Some(&*blob.name))
+    let wrong = error.chain().find_map(|cause| wrong_blob(cause.downcast_ref()?)).map(str::to_owned);
+    with_targets(blobs).filter(move |blob| wrong.as_ref() == Some(&blob.name))
+}
+
+/// The name of the blob whose bytes `error` says to be wrong.
+pub fn wrong_blob(error: &Error) -> Option<&str> {
+    let Error::InBlob { blob, source } = error else { return None };
+    let wrong = matches!(
+        source.root(),
+        Error::Broken { .. } | Error::Checksum { .. } | Error::Unsupported { .. } | Error::Limit { .. }
+    );
+    wrong.then_some(&**blob)
 }
 
 /// What the remote ones of `blobs` have cost so far.

@@ -30,6 +30,7 @@ pub mod progress;
 pub mod publish;
 pub mod quickstart;
 pub mod reference_image;
+pub mod refetching;
 pub mod report;
 pub mod start;
 pub mod start_set;

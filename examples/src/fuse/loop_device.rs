@@ -1,17 +1,18 @@
 //! A file as a block device, for filesystems that want one.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
 use super::mounted::path_of;
 
-/// A loop device. Once this is dropped, it lasts as long as it is mounted.
+/// A loop device, which lasts until it is neither mounted nor held by this.
 #[derive(Debug)]
 pub(super) struct LoopDevice {
     path: PathBuf,
+    _held: File,
 }
 
 impl LoopDevice {
@@ -20,20 +21,15 @@ impl LoopDevice {
     pub(super) fn attach(file: &File) -> Result<Self> {
         let mut losetup = Command::new("losetup");
         losetup.args(["--find", "--show", "--read-only", "--direct-io=on"]).arg(path_of(file));
-        let said = run(&mut losetup)?;
-        ensure!(!said.is_empty(), "losetup names no device");
-        Ok(Self { path: said.into() })
+        let path = PathBuf::from(run(&mut losetup)?);
+        let held = File::open(&path).with_context(|| path.display().to_string());
+        // The kernel puts this off to the end of the last use, so that a server that is killed leaves no device.
+        run(Command::new("losetup").arg("--detach").arg(&path))?;
+        Ok(Self { path, _held: held? })
     }
 
-    pub(super) fn path(&self) -> &PathBuf {
+    pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-impl Drop for LoopDevice {
-    fn drop(&mut self) {
-        // While the device is in use, the kernel puts this off. Otherwise the file is gone at the latest.
-        let _ = run(Command::new("losetup").arg("--detach").arg(&self.path));
     }
 }
 

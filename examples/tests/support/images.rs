@@ -1,5 +1,8 @@
 //! An ordinary image and the accelerated one that refers to it, as the content of a registry.
 
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
@@ -8,7 +11,7 @@ use examples::oci_image;
 use examples::oci_layout::OciLayout;
 use examples::publish::publish;
 use examples::tree::Tree;
-use referrers::{Descriptor, Manifest, Repository};
+use referrers::{Descriptor, Digest, Manifest, Repository};
 use registry::{Registry, Store};
 use tempfile::TempDir;
 
@@ -41,6 +44,11 @@ impl Images {
     /// The ordinary image.
     pub(crate) fn base(&self) -> &Descriptor {
         &self.base
+    }
+
+    /// The digest of the accelerated image.
+    pub(crate) fn accelerated(&self) -> &Digest {
+        self.accelerated.digest()
     }
 
     /// The layers of the accelerated image, bottom first.

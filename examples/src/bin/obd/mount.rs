@@ -1,10 +1,12 @@
 //! `obd mount`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use examples::fuse::{self, Filesystem, Mounted, Server};
 use examples::lazy_image::LazyImage;
+use examples::refetching::Refetching;
 use overlaybd_format::ReadAt;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -71,7 +73,7 @@ async fn serve(
     upper: Option<&Path>,
     mut interrupted: Interrupted,
 ) -> Result<Value> {
-    let server = Server::start(image.reader(), Handle::current())?;
+    let server = Server::start(Arc::new(Refetching::new(image.clone())), Handle::current())?;
     let reads = server.reads();
     let mounted = mount(&server, filesystem, directory, upper).await?;
     eprintln!("mounted {}", directory.display());

@@ -1,0 +1,74 @@
+//! A device that gets over wrong bytes from its origin.
+//!
+//! What a registry or a proxy on the way sent wrong stays wrong in every cache. Where the format proves it,
+//! the reader forgets these bytes and reads once more, from the origin.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use lazy_fetch::Blob;
+use overlaybd_format::trace::{BlobRange, Trace};
+use overlaybd_format::{Error, Limits, ReadAt, Result, Warm};
+
+use crate::lazy_image::{LazyImage, OpenBlob, wrong_blob};
+
+/// The device of an image, with a second try for bytes that prove wrong.
+#[derive(Debug)]
+pub struct Refetching {
+    image: LazyImage,
+}
+
+impl Refetching {
+    /// The device of `image`.
+    pub fn new(image: LazyImage) -> Self {
+        Self { image }
+    }
+
+    /// Forgets what the blob named `wrong` has of the bytes under `read`, a range of the device.
+    async fn forget(&self, wrong: &str, read: Range<u64>) -> Result<()> {
+        let device = &*self.image.device;
+        let limits = Limits::default();
+        for range in Trace::of(device, &[read], &limits)?.blob_ranges(device)? {
+            if let Some((blob, range)) = self.stored(range).filter(|(blob, _)| blob.name == wrong)
+                && let Some(remote) = &blob.remote
+            {
+                remote.discard(range.clone()).await.map_err(|error| unreadable(remote, &range, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The blob as it is stored, and its bytes.
+    fn stored(&self, BlobRange { layer, target, range }: BlobRange) -> Option<(&OpenBlob, Range<u64>)> {
+        let blob = self.image.blobs.get(layer)?;
+        if !target {
+            return Some((blob, range));
+        }
+        let target = blob.target.as_ref()?;
+        // Where the bytes of a compressed stream are is known to its index alone.
+        let range = if target.compressed { 0..target.stored.reader.size() } else { range };
+        Some((&target.stored, range))
+    }
+}
+
+#[async_trait]
+impl ReadAt for Refetching {
+    fn size(&self) -> u64 {
+        self.image.device.size()
+    }
+
+    async fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        let Err(error) = self.image.device.read_at(buf, offset).await else { return Ok(()) };
+        let Some(wrong) = wrong_blob(&error) else { return Err(error) };
+        self.forget(wrong, offset..offset.saturating_add(buf.len() as u64)).await?;
+        self.image.device.read_at(buf, offset).await
+    }
+
+    fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<Warm> {
+        self.image.device.try_read_at(buf, offset)
+    }
+}
+
+fn unreadable(blob: &Blob, range: &Range<u64>, error: lazy_fetch::Error) -> Error {
+    Error::io(range.start, blob.size().min(range.end - range.start) as usize, error)
+}
