@@ -13,6 +13,7 @@ use crate::access::Access;
 use crate::config::{Config, LowerPlace, Place, TargetPlace, Upper};
 use crate::full_mode::FullMode;
 use crate::lazy_image::{OpenBlob, OpenTarget};
+use crate::start_profile::Profiles;
 
 /// What names the layers of a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,17 +57,31 @@ impl Input {
     ///
     /// If a file cannot be opened, a configuration is wrong, or a reference has no image that can be read.
     pub async fn open(&self, access: &Access) -> Result<Vec<OpenBlob>> {
-        match self {
-            Self::Blob(path) => Ok(vec![open_file(path, None)?]),
-            Self::Config(path) => open_config(path, access).await.with_context(|| path.display().to_string()),
-            Self::Image(reference) => {
-                let image =
-                    FullMode::resolve(access.registry(reference.repository())?, reference, &access.resolve)
-                        .await?;
-                let origin = access.origin(reference.repository())?;
-                image.layers().map(|layer| origin.open(&layer.digest, layer.size)).collect()
+        Ok(self.open_with_profiles(access).await?.0)
+    }
+
+    /// As [`open`](Self::open), with the place of the profiles of its starts if it is an image.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with_profiles(&self, access: &Access) -> Result<(Vec<OpenBlob>, Option<Profiles>)> {
+        let blobs = match self {
+            Self::Blob(path) => vec![open_file(path, None)?],
+            Self::Config(path) => {
+                open_config(path, access).await.with_context(|| path.display().to_string())?
             }
-        }
+            Self::Image(reference) => {
+                let (repository, registry) =
+                    (reference.repository(), access.registry(reference.repository())?);
+                let image = FullMode::resolve(registry.clone(), reference, &access.resolve).await?;
+                let origin = access.origin(repository)?;
+                let blobs: Result<_> =
+                    image.layers().map(|layer| origin.open(&layer.digest, layer.size)).collect();
+                return Ok((blobs?, Some(Profiles::of(registry, repository.clone(), &image.accelerated))));
+            }
+        };
+        Ok((blobs, None))
     }
 }
 

@@ -62,6 +62,12 @@ impl LazyImage {
         Arc::<Image>::clone(&self.device)
     }
 
+    /// The blob of layer `layer` as it is stored, or that of its target.
+    pub fn stored(&self, layer: usize, target: bool) -> Option<&OpenBlob> {
+        let blob = self.blobs.get(layer)?;
+        if target { blob.target.as_ref().map(|target| &target.stored) } else { Some(blob) }
+    }
+
     /// Length of all layer blobs and their targets in bytes.
     pub fn blob_bytes(&self) -> u64 {
         with_targets(&self.blobs).map(|blob| blob.reader.size()).sum()
@@ -81,6 +87,11 @@ impl OpenBlob {
             Some(target) => layer.with_target(target.stored.name.as_str(), Arc::clone(&target.content)),
             None => layer,
         }
+    }
+
+    /// Whether it points into a compressed blob.
+    pub fn has_compressed_target(&self) -> bool {
+        self.target.as_ref().is_some_and(|target| target.compressed)
     }
 }
 

@@ -33,6 +33,7 @@ pub mod reference_image;
 pub mod refetching;
 pub mod report;
 pub mod start;
+pub mod start_profile;
 pub mod start_set;
 pub mod tar_layer;
 pub mod toolchain;

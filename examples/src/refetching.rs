@@ -6,7 +6,6 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
-use lazy_fetch::Blob;
 use overlaybd_format::trace::{BlobRange, Trace};
 use overlaybd_format::{Error, Limits, ReadAt, Result, Warm};
 
@@ -29,25 +28,17 @@ impl Refetching {
         let device = &*self.image.device;
         let limits = Limits::default();
         for range in Trace::of(device, &[read], &limits)?.blob_ranges(device)? {
-            if let Some((blob, range)) = self.stored(range).filter(|(blob, _)| blob.name == wrong)
-                && let Some(remote) = &blob.remote
-            {
-                remote.discard(range.clone()).await.map_err(|error| unreadable(remote, &range, error))?;
+            let BlobRange { layer, target, mut range } = range;
+            let blob = self.image.stored(layer, target).filter(|blob| blob.name == wrong);
+            let Some(remote) = blob.and_then(|blob| blob.remote.as_ref()) else { continue };
+            // Where the bytes of a compressed stream are is known to its index alone.
+            if target && self.image.blobs.get(layer).is_some_and(OpenBlob::has_compressed_target) {
+                range = 0..remote.size();
             }
+            let len = (range.end - range.start) as usize;
+            remote.discard(range.clone()).await.map_err(|error| Error::io(range.start, len, error))?;
         }
         Ok(())
-    }
-
-    /// The blob as it is stored, and its bytes.
-    fn stored(&self, BlobRange { layer, target, range }: BlobRange) -> Option<(&OpenBlob, Range<u64>)> {
-        let blob = self.image.blobs.get(layer)?;
-        if !target {
-            return Some((blob, range));
-        }
-        let target = blob.target.as_ref()?;
-        // Where the bytes of a compressed stream are is known to its index alone.
-        let range = if target.compressed { 0..target.stored.reader.size() } else { range };
-        Some((&target.stored, range))
     }
 }
 
@@ -67,8 +58,4 @@ impl ReadAt for Refetching {
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<Warm> {
         self.image.device.try_read_at(buf, offset)
     }
-}
-
-fn unreadable(blob: &Blob, range: &Range<u64>, error: lazy_fetch::Error) -> Error {
-    Error::io(range.start, blob.size().min(range.end - range.start) as usize, error)
 }

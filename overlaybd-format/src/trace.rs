@@ -15,10 +15,12 @@
 //!
 //! * [`Recorder`] watches the reads of a device and keeps what they touched first.
 //! * [`Trace::of`] makes a trace of it, [`Trace::encode`] the file; [`Trace::decode`] reads it.
+//! * [`Trace::merge`] makes one trace of several.
 //! * [`Trace::blob_ranges`] gives the bytes of the blobs to fetch, for a replay.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
+mod merge;
 mod pages;
 mod range_set;
 mod recorder;

@@ -35,22 +35,21 @@ pub fn mount(file: &File, filesystem: Filesystem, directory: &Path, upper: Optio
     let at = |directory: &Path| format!("mounting {} at {}", filesystem.name(), directory.display());
     let Some(upper) = upper else {
         mount_device(file, filesystem, directory).with_context(|| at(directory))?;
-        return Ok(Mounted { directory: directory.to_owned() });
+        return Ok(Mounted::at(directory.to_owned()));
     };
     // Overlayfs keeps the lower for itself: its place is needed until then.
     let place = tempfile::tempdir()?;
     mount_device(file, filesystem, place.path()).with_context(|| at(place.path()))?;
-    let lower = Mounted { directory: place.path().to_owned() };
+    let lower = Mounted::at(place.path().to_owned());
     let result = overlay(place.path(), upper, directory);
     lower.unmount()?;
     result.with_context(|| format!("mounting overlayfs at {}", directory.display()))?;
-    Ok(Mounted { directory: directory.to_owned() })
+    Ok(Mounted::at(directory.to_owned()))
 }
 
 impl Mounted {
-    /// What a server shows at `directory`.
-    pub fn shown(directory: &Path) -> Self {
-        Self { directory: directory.to_owned() }
+    pub(super) fn at(directory: PathBuf) -> Self {
+        Self { directory }
     }
 
     /// Takes the mount out of the directory at once. Who has files of it open keeps them, and what serves them
@@ -114,6 +113,7 @@ fn overlay(lower: &Path, upper: &Path, directory: &Path) -> io::Result<()> {
     Ok(show(&mount, directory)?)
 }
 
-fn show(mount: &OwnedFd, directory: &Path) -> rustix::io::Result<()> {
+/// Attaches a mount that is nowhere.
+pub(super) fn show(mount: &OwnedFd, directory: &Path) -> rustix::io::Result<()> {
     move_mount(mount.as_fd(), "", CWD, directory, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }

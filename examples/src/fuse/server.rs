@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, available_parallelism};
@@ -10,17 +10,18 @@ use std::thread::{self, available_parallelism};
 use anyhow::{Context, Result};
 use fuser::{Config, Session, SessionACL};
 use overlaybd_format::ReadAt;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+    fsmount, fsopen,
 };
 use rustix::process::{getgid, getuid};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::Reads;
 use super::device_file::{DeviceFile, NAME};
+use super::mounted::show;
+use super::{Mounted, Reads};
 
 /// Serves a device as a file until nobody can reach the file any more.
 #[derive(Debug)]
@@ -70,9 +71,10 @@ impl Server {
     /// # Errors
     ///
     /// If nothing can be mounted there.
-    pub fn show(&self, directory: &Path) -> Result<()> {
-        move_mount(self.directory.as_fd(), "", CWD, directory, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-            .with_context(|| format!("mounting FUSE at {}", directory.display()))
+    pub fn show(&self, directory: &Path) -> Result<Mounted> {
+        let place = directory.to_owned();
+        show(&self.directory, &place).with_context(|| format!("mounting FUSE at {}", place.display()))?;
+        Ok(Mounted::at(place))
     }
 
     /// What became of the reads so far.

@@ -109,9 +109,13 @@ impl Mount {
             .unwrap();
         let stderr = BufReader::new(server.stderr.take().unwrap());
         let mut mount = Self { server, stderr, at: directory.join("mnt") };
-        let line = mount.line();
-        assert!(line.starts_with("mounted "), "{line}");
-        mount
+        loop {
+            let line = mount.line();
+            if line.starts_with("mounted ") {
+                return mount;
+            }
+            assert!(!line.is_empty() && !line.starts_with("error: "), "{line}");
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -15,6 +15,7 @@ mod merge;
 mod mount;
 mod nbd;
 mod output;
+mod profile;
 mod pull;
 mod random;
 mod remote;
@@ -89,6 +90,7 @@ verbs! {
     Resolve => resolve,
     Pull => pull,
     Mount => mount,
+    Profile => profile,
     Nbd => nbd,
     Registry => serve,
     Bench => bench,

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use examples::fuse::{self, Filesystem, Mounted, Server};
 use examples::lazy_image::LazyImage;
+use examples::one_line::one_line;
 use examples::refetching::Refetching;
-use overlaybd_format::ReadAt;
+use examples::start_profile::{Found, Profiles, replay};
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::interrupt::Interrupted;
 use crate::source::Source;
@@ -21,6 +22,9 @@ use crate::source::Source;
 /// mounted what it holds: EROFS, without a loop device where the kernel can (since 6.12), or ext4.
 /// The line `mounted DIR` on standard error says that it is ready. SIGINT, SIGTERM and a umount by
 /// anybody end it, once the last file of it is closed; a second signal ends it at once.
+///
+/// If the image has a profile of its starts (see obd help profile), what it names is fetched before
+/// it is asked for.
 ///
 /// What cannot be read is an I/O error, after the time of --timeout at the latest, and is tried
 /// again by the next read. A server that is killed leaves I/O errors and a directory to unmount:
@@ -36,6 +40,7 @@ Example: obd mount registry.example/team/app:1 /mnt --cache /var/cache/obd
 JSON keys:
   virtual_size   size of the device in bytes
   filesystem     what was mounted: ext4, erofs, or null with --device-only
+  profile_bytes  bytes of blobs that a profile of starts named; null without one
   requests       requests to a registry for parts of blobs
   fetched_bytes  what came in answer to them
   failed_reads   reads of the device that were answered with an error"
@@ -52,18 +57,50 @@ pub(crate) struct Args {
     /// Make DIR writable: what is written goes to fs in this directory, through overlayfs.
     #[arg(long, value_name = "UPPER")]
     upper: Option<PathBuf>,
+    /// Fetch nothing but what is asked for, whatever profile there is.
+    #[arg(long)]
+    no_profile: bool,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
     let interrupted = Interrupted::new()?;
-    let Args { source, directory, device_only, upper } = args;
-    let directory = directory.canonicalize().with_context(|| directory.display().to_string())?;
-    source
-        .read_device(async |image| {
-            let filesystem = if device_only { None } else { Some(Filesystem::of(&*image.device).await?) };
-            serve(&image, filesystem, &directory, upper.as_deref(), interrupted).await
+    let directory = args.directory.canonicalize().with_context(|| args.directory.display().to_string())?;
+    args.source
+        .read_with_profiles(async |blobs, profiles| {
+            let found = profiles.filter(|_| !args.no_profile).map(|profiles| tokio::spawn(find(profiles)));
+            let image = LazyImage::open(blobs.to_vec()).await?;
+            let replayed = found.map(|found| tokio::spawn(replay_found(found, image.clone())));
+            let filesystem = match args.device_only {
+                true => None,
+                false => Some(Filesystem::of(&*image.device).await?),
+            };
+            let mut said = serve(&image, filesystem, &directory, args.upper.as_deref(), interrupted).await?;
+            said["profile_bytes"] = match replayed {
+                Some(replayed) => json!(replayed.await?),
+                None => Value::Null,
+            };
+            Ok(said)
         })
         .await
+}
+
+/// The profile, if there is one; a start without it is no failure.
+async fn find(profiles: Profiles) -> Option<Found> {
+    let found = profiles.find().await;
+    found.unwrap_or_else(|error| {
+        eprintln!("no profile: {}", one_line(&error));
+        None
+    })
+}
+
+async fn replay_found(found: JoinHandle<Option<Found>>, image: LazyImage) -> Option<u64> {
+    match replay(&found.await.ok()??.trace, &image) {
+        Ok(bytes) => Some(bytes),
+        Err(error) => {
+            eprintln!("no profile: {error}");
+            None
+        }
+    }
 }
 
 async fn serve(
@@ -75,7 +112,10 @@ async fn serve(
 ) -> Result<Value> {
     let server = Server::start(Arc::new(Refetching::new(image.clone())), Handle::current())?;
     let reads = server.reads();
-    let mounted = mount(&server, filesystem, directory, upper).await?;
+    let mounted = match filesystem {
+        Some(filesystem) => mount(&server, filesystem, directory, upper).await?,
+        None => server.show(directory)?,
+    };
     eprintln!("mounted {}", directory.display());
 
     let mut ended = std::pin::pin!(server.ended());
@@ -91,7 +131,7 @@ async fn serve(
     }
     let cost = image.stats();
     Ok(json!({
-        "virtual_size": image.device.size(),
+        "virtual_size": image.reader().size(),
         "filesystem": filesystem.map(Filesystem::name),
         "requests": cost.requests,
         "fetched_bytes": cost.bytes_fetched,
@@ -100,16 +140,12 @@ async fn serve(
 }
 
 /// Mounts in a thread of its own, because the kernel reads the device meanwhile.
-async fn mount(
+pub(crate) async fn mount(
     server: &Server,
-    filesystem: Option<Filesystem>,
+    filesystem: Filesystem,
     directory: &Path,
     upper: Option<&Path>,
 ) -> Result<Mounted> {
-    let Some(filesystem) = filesystem else {
-        server.show(directory)?;
-        return Ok(Mounted::shown(directory));
-    };
     let (file, directory, upper) = (server.file()?, directory.to_owned(), upper.map(Path::to_owned));
     spawn_blocking(move || fuse::mount(&file, filesystem, &directory, upper.as_deref())).await?
 }

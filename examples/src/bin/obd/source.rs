@@ -9,6 +9,7 @@ use examples::chunk_dir::CacheDir;
 use examples::config::{self, Config};
 use examples::input::Input;
 use examples::lazy_image::{LazyImage, OpenBlob, proved_wrong};
+use examples::start_profile::Profiles;
 use overlaybd_format::WritableImage;
 
 use crate::remote::Remote;
@@ -29,15 +30,23 @@ pub(crate) struct Source {
 impl Source {
     /// The blobs of the layers, bottom first.
     pub(crate) async fn open(&self) -> Result<Vec<OpenBlob>> {
-        self.open_in(self.cache.clone().map(CacheDir::new).as_ref()).await
+        Ok(self.open_in(self.cache.clone().map(CacheDir::new).as_ref()).await?.0)
     }
 
     /// What `work` makes of the blobs of the layers. What was fetched for it stays in the cache, unless it
     /// proved wrong.
     pub(crate) async fn read<T>(&self, work: impl AsyncFnOnce(&[OpenBlob]) -> Result<T>) -> Result<T> {
+        self.read_with_profiles(async |blobs, _| work(blobs).await).await
+    }
+
+    /// As [`read`](Self::read), with the place of the profiles of starts.
+    pub(crate) async fn read_with_profiles<T>(
+        &self,
+        work: impl AsyncFnOnce(&[OpenBlob], Option<Profiles>) -> Result<T>,
+    ) -> Result<T> {
         let cache = self.cache.clone().map(CacheDir::new);
-        let blobs = self.open_in(cache.as_ref()).await?;
-        let result = work(&blobs).await.with_context(|| self.input.clone());
+        let (blobs, profiles) = self.open_in(cache.as_ref()).await?;
+        let result = work(&blobs, profiles).await.with_context(|| self.input.clone());
         let wrong = match &result {
             Ok(_) => Vec::new(),
             Err(error) => {
@@ -78,9 +87,9 @@ impl Source {
         files.device_by(&access).await.with_context(|| self.input.clone()).map(Some)
     }
 
-    async fn open_in(&self, cache: Option<&CacheDir>) -> Result<Vec<OpenBlob>> {
+    async fn open_in(&self, cache: Option<&CacheDir>) -> Result<(Vec<OpenBlob>, Option<Profiles>)> {
         let keep = cache.cloned().map_or(Keep::Temporary, Keep::Directory);
-        Input::of(&self.input)?.open(&self.remote.access(keep)).await
+        Input::of(&self.input)?.open_with_profiles(&self.remote.access(keep)).await
     }
 }
 
