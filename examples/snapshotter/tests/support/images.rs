@@ -1,0 +1,133 @@
+//! Two images in a registry that share their lower layers, each with its accelerated image.
+
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use examples::access::Access;
+use examples::oci_image;
+use examples::oci_layout::OciLayout;
+use examples::publish::publish;
+use examples::tree::{Tree, TreeLayer};
+use referrers::{Digest, Repository};
+use registry::{Registry, Server, Store};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The images `demo/two:1` of the layers `bin` and `data`, and `demo/three:1` with `app` above them.
+pub(crate) struct Images {
+    pub(crate) server: Server,
+    layouts: [(TempDir, OciLayout); 2],
+}
+
+impl Images {
+    pub(crate) async fn serve() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for directory in ["proc", "sys", "dev", "etc", "tmp"] {
+            fs::create_dir(root.path().join(directory)).unwrap();
+        }
+        put(root.path(), "bin/busybox", &fs::read(BUSYBOX).unwrap_or_default());
+        put(root.path(), "data/shared", &vec![7; 300_000]);
+        put(root.path(), "app/own", b"only in three\n");
+        let mut three = Tree::scan(root.path(), 1).unwrap();
+        let files = three.layers.remove(0).files;
+        three.layers = ["bin/", "data/", "app/"]
+            .map(|name| TreeLayer {
+                name: name.to_owned(),
+                files: files.iter().filter(|file| file.path.starts_with(name)).cloned().collect(),
+            })
+            .into();
+        let mut two = three.clone();
+        two.layers.truncate(2);
+
+        let server = Registry::builder().store(Store::memory()).serve().await.unwrap();
+        let images = Self { server, layouts: [&two, &three].map(layout) };
+        images.publish(0, "demo/two").await;
+        images.publish(1, "demo/three").await;
+        images
+    }
+
+    /// Pushes the smaller (0) or larger image (1) and its accelerated image, with the tag `1`.
+    pub(crate) async fn publish(&self, image: usize, name: &str) {
+        let repository = Repository::new(&self.host(), name).unwrap();
+        let access = Access { plain_http: true, ..Access::default() };
+        let registry = access.registry(&repository).unwrap();
+        publish(&self.layouts[image].1, &registry, &repository, "1", &|_| ()).await.unwrap();
+    }
+
+    /// The registry's host, as references spell it.
+    pub(crate) fn host(&self) -> String {
+        self.server.addr().to_string()
+    }
+
+    pub(crate) fn two(&self) -> String {
+        format!("{}/demo/two:1", self.host())
+    }
+
+    pub(crate) fn three(&self) -> String {
+        format!("{}/demo/three:1", self.host())
+    }
+
+    /// The chain ids of the larger image, whose first two are those of the smaller one.
+    pub(crate) fn chains(&self) -> Vec<String> {
+        let config = self.config();
+        let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();
+        let mut chains: Vec<String> = Vec::new();
+        for diff_id in diff_ids.iter().map(|id| id.as_str().unwrap()) {
+            let chain = match chains.last() {
+                None => diff_id.to_owned(),
+                Some(below) => Digest::sha256_of(format!("{below} {diff_id}").as_bytes()).to_string(),
+            };
+            chains.push(chain);
+        }
+        chains
+    }
+
+    /// The layers of the accelerated image of the smaller (0) or larger image (1), as a device
+    /// configuration lists them.
+    pub(crate) fn lowers(&self, image: usize) -> Vec<Value> {
+        let (_, layout) = &self.layouts[image];
+        let accelerated = layout.manifest(&layout.index().unwrap()[1]).unwrap();
+        let layers = &accelerated.image().unwrap().layers;
+        layers.iter().map(|l| serde_json::json!({ "digest": l.digest, "size": l.size })).collect()
+    }
+
+    /// Requests for parts of layers of ordinary images.
+    pub(crate) fn downloads(&self) -> usize {
+        let ordinary = self.layouts.iter().flat_map(|(_, layout)| {
+            let base = layout.manifest(&layout.index().unwrap()[0]).unwrap();
+            base.image().unwrap().layers.clone()
+        });
+        let ordinary: Vec<_> = ordinary.map(|layer| format!("/blobs/{}", layer.digest)).collect();
+        let log = self.server.log();
+        let reads = log.iter().filter(|request| request.method == "GET");
+        reads.filter(|request| ordinary.iter().any(|blob| request.path.ends_with(blob))).count()
+    }
+
+    fn config(&self) -> Value {
+        let (_, layout) = &self.layouts[1];
+        let base = layout.manifest(&layout.index().unwrap()[0]).unwrap();
+        let config = fs::read(layout.blob_path(&base.image().unwrap().config.digest)).unwrap();
+        serde_json::from_slice(&config).unwrap()
+    }
+}
+
+fn layout(tree: &Tree) -> (TempDir, OciLayout) {
+    let directory = tempfile::tempdir().unwrap();
+    let layout = OciLayout::create(directory.path()).unwrap();
+    oci_image::build(tree, &layout, &|_| ()).unwrap();
+    (directory, layout)
+}
+
+fn put(root: &Path, name: &str, bytes: &[u8]) {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, bytes).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A program that needs nothing else: of Debian's package `busybox-static`.
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
