@@ -12,6 +12,7 @@
 )]
 
 pub mod containerd;
+mod device_server;
 mod error;
 mod filter;
 mod images;
@@ -22,10 +23,12 @@ mod record;
 mod records;
 mod rootfs;
 mod server;
+mod server_process;
 mod service;
 mod snapshotter;
 mod usage;
 
+pub use device_server::serve_device;
 pub use error::{Error, Result};
 pub use filter::Filter;
 pub use images::{Images, Stack};
@@ -33,5 +36,6 @@ pub use pull::pull;
 pub use record::{Kind, Labels, Origin, Record, Usage};
 pub use rootfs::Rootfs;
 pub use server::{listen, serve};
+pub use server_process::{READY, ServerProcess};
 pub use service::SnapshotsService;
 pub use snapshotter::Snapshotter;

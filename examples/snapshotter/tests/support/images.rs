@@ -58,6 +58,18 @@ impl Images {
         publish(&self.layouts[image].1, &registry, &repository, "1", &|_| ()).await.unwrap();
     }
 
+    /// Puts the larger image without its accelerated image into the registry, with the tag `1`.
+    pub(crate) fn publish_plain(&self, name: &str) {
+        let (_, layout) = &self.layouts[1];
+        let base = layout.manifest(&layout.index().unwrap()[0]).unwrap();
+        let image = base.image().unwrap();
+        for blob in image.layers.iter().chain([&image.config]) {
+            let bytes = fs::read(layout.blob_path(&blob.digest)).unwrap();
+            self.server.put_blob(name, bytes.into()).unwrap();
+        }
+        self.server.put_manifest(name, Some("1"), base.bytes().clone()).unwrap();
+    }
+
     /// The registry's host, as references spell it.
     pub(crate) fn host(&self) -> String {
         self.server.addr().to_string()
