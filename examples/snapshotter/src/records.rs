@@ -202,21 +202,19 @@ impl Records {
         self.sync()
     }
 
-    /// The directories that no record owns.
+    /// The numbers of directories that no record owns.
     ///
     /// # Errors
     ///
     /// If the directory cannot be read.
-    pub(crate) fn unowned(&self) -> Result<Vec<PathBuf>> {
+    pub(crate) fn unowned(&self) -> Result<Vec<u64>> {
         let place = || format!("reading {}", self.directory.display());
         let owned: BTreeSet<_> = self.by_name.values().map(|record| record.id).collect();
         let mut unowned = Vec::new();
         for entry in fs::read_dir(&self.directory).doing(place)? {
             let entry = entry.doing(place)?;
             let id = entry.file_name().to_str().and_then(|name| name.parse().ok());
-            if id.is_some_and(|id: u64| !owned.contains(&id)) {
-                unowned.push(entry.path());
-            }
+            unowned.extend(id.filter(|id| !owned.contains(id)));
         }
         Ok(unowned)
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use async_trait::async_trait;
 use rustix::fs::{AtFlags, CWD, FlockOperation, StatxAttributes, StatxFlags, flock, statx};
 use rustix::io::Errno;
@@ -52,17 +52,17 @@ impl Rootfs for ServerProcess {
             // Its server was killed. Who has files of it open has I/O errors from now on.
             unmount(directory, UnmountFlags::DETACH).with_context(|| unmounting(directory))?;
         }
-        let server = self.start(config, directory, &log)?;
-        let mounted = timeout(self.patience, ready(server, &log)).await;
-        match mounted {
-            Ok(mounted) => mounted,
-            // The server ends with what it was waiting for.
-            Err(_) => bail!("no device after {} s", self.patience.as_secs()),
+        let mut server = self.start(config, directory, &log)?;
+        let mounted = timeout(self.patience, ready(&mut server, &log)).await;
+        if mounted.is_err() {
+            // Should it have mounted the directory just now, the next call finds it without a server.
+            server.start_kill()?;
         }
+        mounted.unwrap_or_else(|_| Err(anyhow!("nothing was mounted for {} s", self.patience.as_secs_f64())))
     }
 
     async fn unmount(&self, directory: &Path) -> Result<()> {
-        if !directory.exists() || !is_mounted(directory)? {
+        if !is_mounted(directory)? {
             return Ok(());
         }
         unmount(directory, UnmountFlags::empty()).with_context(|| unmounting(directory))?;
@@ -78,12 +78,12 @@ impl ServerProcess {
         command.args(&self.arguments).arg(config).arg(directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.hold()?);
         // What interrupts the snapshotter in a terminal is not meant for it.
-        command.process_group(0).kill_on_drop(false).spawn().with_context(program)
+        command.process_group(0).spawn().with_context(program)
     }
 }
 
 /// Waits until the server has mounted its directory.
-async fn ready(mut server: Child, log: &Log) -> Result<()> {
+async fn ready(server: &mut Child, log: &Log) -> Result<()> {
     let stdout = server.stdout.take().context("the server has no standard output")?;
     let line = BufReader::new(stdout).lines().next_line().await?;
     if line.as_deref() == Some(READY) {
@@ -157,9 +157,11 @@ fn lock(file: &File) -> Result<bool> {
 /// Whether something is mounted at `directory`. This needs no answer of a server.
 fn is_mounted(directory: &Path) -> Result<bool> {
     let flags = AtFlags::NO_AUTOMOUNT | AtFlags::SYMLINK_NOFOLLOW;
-    let status = statx(CWD, directory, flags, StatxFlags::empty());
-    let status = status.with_context(|| directory.display().to_string())?;
-    Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+    match statx(CWD, directory, flags, StatxFlags::empty()) {
+        Ok(status) => Ok(status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error).with_context(|| directory.display().to_string()),
+    }
 }
 
 fn unmounting(directory: &Path) -> String {

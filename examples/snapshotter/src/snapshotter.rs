@@ -15,7 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -182,13 +182,16 @@ impl Snapshotter {
                 eprintln!("snapshot {id} stays mounted: {error:#}");
             }
         }
-        for place in unowned {
+        for id in unowned {
+            // Somebody may still be mounting it.
+            let mounting = self.mounting(id);
+            let _alone = mounting.lock().await;
+            let place = self.place(id);
             if let Err(error) = self.rootfs.unmount(&place.join(ROOTFS)).await {
                 eprintln!("{} stays: {error:#}", place.display());
                 continue;
             }
-            blocking(move || fs::remove_dir_all(&place).doing(|| format!("removing {}", place.display())))
-                .await?;
+            blocking(move || remove_all(&place)).await?;
         }
         Ok(())
     }
@@ -327,6 +330,14 @@ fn fill_lazy(place: &Path, stack: &Stack) -> Result<()> {
         File::open(place)?.sync_all()
     });
     written.doing(|| format!("writing {}", config.display()))
+}
+
+fn remove_all(place: &Path) -> Result<()> {
+    match fs::remove_dir_all(place) {
+        // Another cleanup was faster.
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.doing(|| format!("removing {}", place.display())),
+    }
 }
 
 /// Gives the root directory of a snapshot the owner that it has in the snapshot below, which it hides.

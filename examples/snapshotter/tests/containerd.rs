@@ -40,7 +40,7 @@ async fn containers_of_images_that_share_layers_run_without_a_download() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_without_an_accelerated_image_is_unpacked() {
+async fn what_has_no_accelerated_image_is_unpacked_above_what_has_one() {
     if !can_run_containers() {
         return;
     }
@@ -48,9 +48,17 @@ async fn an_image_without_an_accelerated_image_is_unpacked() {
     images.publish_plain("demo/plain");
     let plain = format!("{}/demo/plain:1", images.host());
     let daemons = Daemons::start(&images.host());
+    daemons.pull(&images.two());
     daemons.pull(&plain);
-    assert_eq!(images.downloads(), 3);
-    assert_eq!(daemons.run(&plain, "plain", "cat /app/own; wc -c </data/shared"), "only in three\n300000\n");
+    assert_eq!(images.downloads(), 1, "the layer that the other image does not have");
+    let files = "cat /app/own; wc -c </data/shared";
+    assert_eq!(daemons.run(&plain, "plain", files), "only in three\n300000\n");
+    daemons.remove_images();
+    assert_eq!((daemons.mounts(), daemons.directories()), (Vec::new(), 0));
+
+    daemons.pull(&plain);
+    assert_eq!(images.downloads(), 4);
+    assert_eq!(daemons.run(&plain, "plain", files), "only in three\n300000\n");
     daemons.remove_images();
     assert_eq!(daemons.directories(), 0);
 }

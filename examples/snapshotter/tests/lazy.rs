@@ -57,6 +57,16 @@ async fn images_share_layers_without_sharing_files_of_one_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_accelerated_image_can_be_pulled_by_its_own_name() {
+    let images = Images::serve().await;
+    let running = Running::start(&images.host()).await;
+    let chains = images.publish_accelerated("demo/own");
+    pull(&running.client, &format!("{}/demo/own:1", images.host()), &chains, "").await;
+    let mounts = running.client.prepare("container", &chains[1], &[]).await.unwrap();
+    assert_eq!(config(Path::new(&lowerdir(&mounts)))["lowers"], json!(images.lowers(1)[..2]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_accelerated_image_is_unpacked() {
     let images = Images::serve().await;
     let running = Running::start(&images.host()).await;
@@ -176,6 +186,27 @@ async fn devices_are_mounted_while_something_reads_through_them() {
     }
     client.cleanup().await;
     assert!(running.directories().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_that_start_and_end_at_once_do_not_meet() {
+    let images = Images::serve().await;
+    let running = Running::start(&images.host()).await;
+    let client = &running.client;
+    let top = &images.chains()[2];
+    pull(client, &images.three(), &images.chains(), "").await;
+    let container = async |n: u32| {
+        let key = format!("container-{n}");
+        for _ in 0..5 {
+            let mounts = client.prepare(&key, top, &[]).await.unwrap();
+            assert!(running.rootfs.mounted().contains(Path::new(&lowerdir(&mounts))));
+            client.remove(&key).await.unwrap();
+            client.cleanup().await;
+        }
+    };
+    futures::future::join_all((0..8).map(container)).await;
+    assert!(running.rootfs.mounted().is_empty());
+    assert_eq!(running.directories().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,24 +119,27 @@ impl Daemons {
 
     /// What a shell command in a new container of `image` says.
     pub(crate) fn run(&self, image: &str, id: &str, command: &str) -> String {
+        let id = self.id(id);
         let run = format!("run --rm --snapshotter overlaybd {image} {id} {BUSYBOX} sh -c");
         succeeded(self.ctr_command(&run).arg(command))
     }
 
     /// Starts a container of `image` that does nothing until it is killed.
     pub(crate) fn start_idle(&self, image: &str, id: &str) {
-        let idle = "tail -f /dev/null";
+        let (id, idle) = (self.id(id), "tail -f /dev/null");
         // Its output would keep this test's pipes open.
         self.ctr(&format!("run --detach --null-io --snapshotter overlaybd {image} {id} {BUSYBOX} {idle}"));
     }
 
     /// What a program in a running container says.
     pub(crate) fn exec(&self, id: &str, command: &str) -> Output {
+        let id = self.id(id);
         self.ctr_command(&format!("tasks exec --exec-id x {id} {BUSYBOX} {command}")).output().unwrap()
     }
 
     /// Ends a container.
     pub(crate) fn end(&self, id: &str) {
+        let id = self.id(id);
         self.ctr(&format!("tasks rm --force {id}"));
         self.ctr(&format!("containers rm {id}"));
     }
@@ -166,6 +169,12 @@ impl Daemons {
         entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
     }
 
+    /// The name of a container, which is the only one on this machine: runc keeps all in one place.
+    fn id(&self, id: &str) -> String {
+        let root = self.root.path().file_name().unwrap().to_string_lossy();
+        format!("{id}-{}", root.trim_start_matches('.'))
+    }
+
     fn ctr_command(&self, arguments: &str) -> Command {
         let mut ctr = Command::new("ctr");
         ctr.arg("--address").arg(self.path("containerd.sock")).args(["--namespace", "k8s.io"]);
@@ -183,11 +192,17 @@ impl Drop for Daemons {
         if thread::panicking() {
             self.log.lock().unwrap().iter().for_each(|line| eprintln!("{line}"));
         }
+        // A test that failed may leave containers.
+        let tasks = self.ctr_command("tasks ls --quiet").output();
+        for id in tasks.iter().flat_map(|tasks| tasks.stdout.split(|byte| *byte == b'\n')) {
+            let id = String::from_utf8_lossy(id);
+            let _ = self.ctr_command(&format!("tasks rm --force {id}")).output();
+        }
         for daemon in [&mut self.containerd, &mut self.snapshotter] {
             let _ = daemon.kill();
             let _ = daemon.wait();
         }
-        // A test that failed leaves containers and devices, whose servers end with their mounts.
+        // It may leave devices, too, whose servers end with their mounts.
         for mount in mounts_below(self.root.path()).into_iter().rev() {
             let _ = Command::new("umount").arg("--lazy").arg(mount).status();
         }

@@ -12,9 +12,9 @@ use examples::oci_image;
 use examples::oci_layout::OciLayout;
 use examples::publish::publish;
 use examples::tree::{Tree, TreeLayer};
-use referrers::{Digest, Repository};
+use referrers::{Descriptor, Digest, Manifest, Repository};
 use registry::{Registry, Server, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// The images `demo/two:1` of the layers `bin` and `data`, and `demo/three:1` with `app` above them.
@@ -60,14 +60,14 @@ impl Images {
 
     /// Puts the larger image without its accelerated image into the registry, with the tag `1`.
     pub(crate) fn publish_plain(&self, name: &str) {
-        let (_, layout) = &self.layouts[1];
-        let base = layout.manifest(&layout.index().unwrap()[0]).unwrap();
-        let image = base.image().unwrap();
-        for blob in image.layers.iter().chain([&image.config]) {
-            let bytes = fs::read(layout.blob_path(&blob.digest)).unwrap();
-            self.server.put_blob(name, bytes.into()).unwrap();
-        }
-        self.server.put_manifest(name, Some("1"), base.bytes().clone()).unwrap();
+        self.put(0, name);
+    }
+
+    /// Puts the accelerated image of the larger image into the registry, with the tag `1`, and gives its
+    /// chain ids.
+    pub(crate) fn publish_accelerated(&self, name: &str) -> Vec<String> {
+        self.put(1, name);
+        self.chains_of(1)
     }
 
     /// The registry's host, as references spell it.
@@ -85,10 +85,44 @@ impl Images {
 
     /// The chain ids of the larger image, whose first two are those of the smaller one.
     pub(crate) fn chains(&self) -> Vec<String> {
-        let config = self.config();
-        let diff_ids = config["rootfs"]["diff_ids"].as_array().unwrap();
+        self.chains_of(0)
+    }
+
+    /// The layers of the accelerated image of the smaller (0) or larger image (1), as a device
+    /// configuration lists them.
+    pub(crate) fn lowers(&self, image: usize) -> Vec<Value> {
+        let layers = layers(&manifest(&self.layouts[image].1, 1));
+        layers.iter().map(|layer| json!({ "digest": layer.digest, "size": layer.size })).collect()
+    }
+
+    /// Requests for layers of ordinary images.
+    pub(crate) fn downloads(&self) -> usize {
+        let ordinary = self.layouts.iter().flat_map(|(_, layout)| layers(&manifest(layout, 0)));
+        let ordinary: Vec<_> = ordinary.map(|layer| format!("/blobs/{}", layer.digest)).collect();
+        let log = self.server.log();
+        let reads = log.iter().filter(|request| request.method == "GET");
+        reads.filter(|request| ordinary.iter().any(|blob| request.path.ends_with(blob))).count()
+    }
+
+    /// Puts the larger image (0) or its accelerated image (1) alone into the registry.
+    fn put(&self, which: usize, name: &str) {
+        let (_, layout) = &self.layouts[1];
+        let manifest = manifest(layout, which);
+        for blob in layers(&manifest).iter().chain([&manifest.image().unwrap().config]) {
+            let bytes = fs::read(layout.blob_path(&blob.digest)).unwrap();
+            self.server.put_blob(name, bytes.into()).unwrap();
+        }
+        self.server.put_manifest(name, Some("1"), manifest.bytes().clone()).unwrap();
+    }
+
+    /// The chain ids of the larger image (0) or its accelerated image (1).
+    fn chains_of(&self, which: usize) -> Vec<String> {
+        let (_, layout) = &self.layouts[1];
+        let config = layout.blob_path(&manifest(layout, which).image().unwrap().config.digest);
+        let config: Value = serde_json::from_slice(&fs::read(config).unwrap()).unwrap();
         let mut chains: Vec<String> = Vec::new();
-        for diff_id in diff_ids.iter().map(|id| id.as_str().unwrap()) {
+        for diff_id in config["rootfs"]["diff_ids"].as_array().unwrap() {
+            let diff_id = diff_id.as_str().unwrap();
             let chain = match chains.last() {
                 None => diff_id.to_owned(),
                 Some(below) => Digest::sha256_of(format!("{below} {diff_id}").as_bytes()).to_string(),
@@ -97,34 +131,15 @@ impl Images {
         }
         chains
     }
+}
 
-    /// The layers of the accelerated image of the smaller (0) or larger image (1), as a device
-    /// configuration lists them.
-    pub(crate) fn lowers(&self, image: usize) -> Vec<Value> {
-        let (_, layout) = &self.layouts[image];
-        let accelerated = layout.manifest(&layout.index().unwrap()[1]).unwrap();
-        let layers = &accelerated.image().unwrap().layers;
-        layers.iter().map(|l| serde_json::json!({ "digest": l.digest, "size": l.size })).collect()
-    }
+/// The ordinary image (0) or the accelerated one (1).
+fn manifest(layout: &OciLayout, which: usize) -> Manifest {
+    layout.manifest(&layout.index().unwrap()[which]).unwrap()
+}
 
-    /// Requests for parts of layers of ordinary images.
-    pub(crate) fn downloads(&self) -> usize {
-        let ordinary = self.layouts.iter().flat_map(|(_, layout)| {
-            let base = layout.manifest(&layout.index().unwrap()[0]).unwrap();
-            base.image().unwrap().layers.clone()
-        });
-        let ordinary: Vec<_> = ordinary.map(|layer| format!("/blobs/{}", layer.digest)).collect();
-        let log = self.server.log();
-        let reads = log.iter().filter(|request| request.method == "GET");
-        reads.filter(|request| ordinary.iter().any(|blob| request.path.ends_with(blob))).count()
-    }
-
-    fn config(&self) -> Value {
-        let (_, layout) = &self.layouts[1];
-        let base = layout.manifest(&layout.index().unwrap()[0]).unwrap();
-        let config = fs::read(layout.blob_path(&base.image().unwrap().config.digest)).unwrap();
-        serde_json::from_slice(&config).unwrap()
-    }
+fn layers(manifest: &Manifest) -> Vec<Descriptor> {
+    manifest.image().unwrap().layers.clone()
 }
 
 fn layout(tree: &Tree) -> (TempDir, OciLayout) {

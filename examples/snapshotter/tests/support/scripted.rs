@@ -15,6 +15,7 @@ use snapshotter::Rootfs;
 pub(crate) struct Scripted {
     mounted: Mutex<BTreeSet<PathBuf>>,
     refusing: Mutex<bool>,
+    busy: Mutex<BTreeSet<PathBuf>>,
 }
 
 impl Scripted {
@@ -37,15 +38,29 @@ impl Scripted {
 #[async_trait]
 impl Rootfs for Scripted {
     async fn mount(&self, config: &Path, directory: &Path) -> Result<()> {
-        ensure!(!*self.refusing.lock().unwrap(), "scripted\nfailure");
+        self.alone(directory).await?;
         ensure!(config.is_file() && directory.is_dir(), "{} is not there", config.display());
         self.mounted.lock().unwrap().insert(directory.to_owned());
         Ok(())
     }
 
     async fn unmount(&self, directory: &Path) -> Result<()> {
-        ensure!(!*self.refusing.lock().unwrap(), "scripted failure");
+        self.alone(directory).await?;
         self.mounted.lock().unwrap().remove(directory);
+        Ok(())
+    }
+}
+
+impl Scripted {
+    /// Takes a while, in which nobody else may call for the same directory.
+    async fn alone(&self, directory: &Path) -> Result<()> {
+        ensure!(!*self.refusing.lock().unwrap(), "scripted\nfailure");
+        let first = self.busy.lock().unwrap().insert(directory.to_owned());
+        assert!(first, "two calls for {} at once", directory.display());
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        self.busy.lock().unwrap().remove(directory);
         Ok(())
     }
 }
