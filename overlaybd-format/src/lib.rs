@@ -86,6 +86,8 @@
 mod blob;
 mod content;
 mod content_writer;
+#[cfg(feature = "convert")]
+pub mod convert;
 mod digest;
 mod error;
 mod extent;
