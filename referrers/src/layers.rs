@@ -1,17 +1,18 @@
 //! Layers: what an image manifest says of how its layers are stored.
 //!
 //! No media type tells an overlaybd layer from a plain tar; annotations on the layer descriptors do.
-//! One image is of one kind, with two exceptions, both made by converters:
+//! One image is of one kind, with three exceptions, all made by converters:
 //!
 //! ```text
-//!   native  [ base? ] native … native  [ acceleration ]
-//!   turbo   [ base? ] turbo  … turbo   [ acceleration ]
-//!             │                            └ a recorded trace, not part of the file system
+//!   native  [ base? ] native … native        [ acceleration ]
+//!   turbo   [ base? ] turbo or native … turbo [ acceleration ]
+//!             │                │                └ a recorded trace, not part of the file system
+//!             │                └ a layer that cannot be indexed, with its data: one that zstd compresses
 //!             └ an empty file system, native, that no layer of the original stands for
 //! ```
 //!
-//! Only in a turbo image can the base layer be seen from the manifest alone; in a native image it is the
-//! layer that there is one more of than in the original.
+//! The manifest alone does not tell a base layer from others: it is the layer that there is one more of
+//! than in the original. One index-only layer makes an image a turbo image, because it needs the original.
 
 #![cfg_attr(not(test), deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation))]
 
@@ -116,7 +117,7 @@ pub struct LayerRefusal {
 ///
 /// # Errors
 ///
-/// A [`LayerRefusal`] if the layers are of different kinds, or an annotation contradicts the layer.
+/// A [`LayerRefusal`] if some layers are plain ones, or an annotation contradicts the layer.
 pub fn classify(image: &ImageManifest) -> Result<Classified, LayerRefusal> {
     let mut layers = Vec::with_capacity(image.layers.len());
     let mut plain = None;
@@ -141,21 +142,16 @@ pub fn classify(image: &ImageManifest) -> Result<Classified, LayerRefusal> {
         None => {}
     }
     let top = layers.len().saturating_sub(1);
-    let mut kind = Kind::Native;
-    for (layer, role) in layers.iter().map(|layer| &layer.role).enumerate() {
-        let why = match (role, kind) {
-            (Role::Turbo { .. }, Kind::Native) if layer <= 1 => {
-                kind = Kind::Turbo;
-                continue;
-            }
-            (Role::Turbo { .. }, Kind::Native) => "an index-only layer over native layers",
-            (Role::Native, Kind::Turbo) => "a native layer over index-only layers",
-            (Role::Acceleration, _) if layer == 0 => "an acceleration layer over nothing",
-            (Role::Acceleration, _) if layer != top => "an acceleration layer that is not the top one",
-            _ => continue,
-        };
-        return Err(LayerRefusal { layer, why });
+    for (layer, _) in layers.iter().enumerate().filter(|(_, layer)| layer.role == Role::Acceleration) {
+        if layer == 0 {
+            return Err(LayerRefusal { layer, why: "an acceleration layer over nothing" });
+        }
+        if layer != top {
+            return Err(LayerRefusal { layer, why: "an acceleration layer that is not the top one" });
+        }
     }
+    let is_turbo = layers.iter().any(|layer| matches!(layer.role, Role::Turbo { .. }));
+    let kind = if is_turbo { Kind::Turbo } else { Kind::Native };
     Ok(Classified::Accelerated { kind, layers })
 }
 
@@ -268,13 +264,15 @@ mod tests {
     }
 
     #[test]
-    fn images_of_one_kind() {
+    fn one_index_only_layer_decides_the_kind() {
         assert_eq!(kind(vec![]), None);
         assert_eq!(kind(vec![plain(1), plain(2)]), None);
         assert_eq!(kind(vec![native(1), native(2)]), Some(Kind::Native));
         assert_eq!(kind(vec![native(1), native(2), trace(3)]), Some(Kind::Native));
         assert_eq!(kind(vec![turbo(1), turbo(2)]), Some(Kind::Turbo));
         assert_eq!(kind(vec![native(1), turbo(2), turbo(3), trace(4)]), Some(Kind::Turbo));
+        assert_eq!(kind(vec![turbo(1), native(2)]), Some(Kind::Turbo));
+        assert_eq!(kind(vec![native(1), native(2), turbo(3)]), Some(Kind::Turbo));
         let zfile = layer("application/vnd.containerd.overlaybd.image.layer.v1.zfile", 1, &[]);
         assert_eq!(kind(vec![zfile]), Some(Kind::Native));
     }
@@ -303,8 +301,6 @@ mod tests {
         for (position, layers) in [
             (0, vec![plain(1), native(2)]),
             (1, vec![native(1), plain(2)]),
-            (1, vec![turbo(1), native(2)]),
-            (2, vec![native(1), native(2), turbo(3)]),
             (0, vec![trace(1), native(2)]),
             (1, vec![native(1), trace(2), native(3)]),
             (0, vec![with(native(1), BLOB_DIGEST, Digest::sha256_of(b"other").as_str())]),

@@ -113,6 +113,18 @@ async fn a_leading_base_layer_is_allowed_in_both_kinds() {
 }
 
 #[tokio::test]
+async fn a_layer_that_cannot_be_indexed_may_hold_its_data() {
+    for indexed in [0, 1] {
+        let scene = Scene::new().await;
+        let mut layers = [native_layer("one"), native_layer("two")];
+        layers[indexed] = turbo_layer(&scene.layers[indexed]);
+        let digest = scene.put(&scene.referrer(&layers, artifact_type::OVERLAYBD_TURBO));
+        let found = resolve(&scene).await.accelerated.unwrap();
+        assert_eq!((&found.descriptor.digest, found.kind), (&digest, Kind::Turbo));
+    }
+}
+
+#[tokio::test]
 async fn artifact_streaming_is_understood() {
     let scene = Scene::new().await;
     let layers = [native_layer("one"), native_layer("two")];
@@ -261,22 +273,26 @@ async fn suffixed_tags_are_asked_only_if_wanted() {
 }
 
 #[tokio::test]
-async fn a_full_mode_image_found_by_its_tag_is_used_only_if_allowed_and_fresh() {
+async fn an_image_with_data_found_by_its_tag_is_used_only_if_allowed_and_fresh() {
     let base_created = "2025-01-01T00:00:00Z";
+    let lowest: [fn(&Scene) -> Descriptor; 2] =
+        [|_| native_layer("one"), |scene| turbo_layer(&scene.layers[0])];
     for (created, command, allowed, used) in [
         (base_created, "sh", false, false),
         (base_created, "sh", true, true),
         ("2024-12-31T00:00:00Z", "sh", true, false),
         (base_created, "other", true, false),
     ] {
-        let scene = Scene::new().await;
-        let config = scene.put_config(&config("amd64", created, command));
-        let layers = [native_layer("one"), native_layer("two")];
-        scene.registry.put(Some("t_obd"), media_type::OCI_MANIFEST, &image(&config, &layers));
-        let options = ResolveOptions::default().with_tag_suffixes(["_obd"]).with_unbound(allowed);
-        let resolution = resolve_with(&scene, options).await;
-        let binding = resolution.accelerated.as_ref().map(|found| found.binding);
-        assert_eq!(binding, used.then_some(Binding::Unbound), "{created} {command} {allowed}");
+        for lowest in lowest {
+            let scene = Scene::new().await;
+            let config = scene.put_config(&config("amd64", created, command));
+            let layers = [lowest(&scene), native_layer("two")];
+            scene.registry.put(Some("t_obd"), media_type::OCI_MANIFEST, &image(&config, &layers));
+            let options = ResolveOptions::default().with_tag_suffixes(["_obd"]).with_unbound(allowed);
+            let resolution = resolve_with(&scene, options).await;
+            let binding = resolution.accelerated.as_ref().map(|found| found.binding);
+            assert_eq!(binding, used.then_some(Binding::Unbound), "{created} {command} {allowed}");
+        }
     }
 }
 

@@ -136,7 +136,8 @@ async fn layers_that_do_not_make_an_accelerated_image_of_the_base() {
     for (listed_as, layers, why) in [
         (TURBO, swapped, "do not index the base image's layers in order"),
         (TURBO, foreign.to_vec(), "do not index the base image's layers in order"),
-        (TURBO, turbo[..1].to_vec(), "do not index the base image's layers in order"),
+        (TURBO, turbo[..1].to_vec(), "it has 1 layers for 2"),
+        (TURBO, vec![two.clone(), turbo[0].clone()], "do not index the base image's layers in order"),
         (TURBO, vec![one.clone(), two.clone()], "layers are of the Native kind"),
         (NATIVE, turbo, "layers are of the Turbo kind"),
         (NATIVE, vec![one.clone()], "it has 1 layers for 2"),

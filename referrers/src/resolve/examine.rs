@@ -2,7 +2,7 @@
 
 use crate::artifact_type::AcceptedType;
 use crate::image_source::image_config;
-use crate::{Descriptor, Digest, ImageConfig, Kind, Manifest, Platform, Result, media_type};
+use crate::{Descriptor, Digest, ImageConfig, Kind, Manifest, Platform, Result, Role, media_type};
 
 use super::narrow::narrow;
 use super::rank::platform_of;
@@ -107,12 +107,14 @@ impl Search<'_> {
         if !finding.kinds.contains(&kind) {
             return refuse(format!("its layers are of the {kind:?} kind"));
         }
-        let binding = match (finding.binding, kind) {
-            (Binding::Unbound, Kind::Turbo) => Binding::TargetDigests,
-            (Binding::Unbound, Kind::Native) if !self.options.allow_unbound => {
+        let indexed = layers.iter().filter(|layer| matches!(layer.role, Role::Turbo { .. })).count();
+        let all_indexed = kind == Kind::Turbo && indexed == self.base.image.layers.len();
+        let binding = match finding.binding {
+            Binding::Unbound if all_indexed => Binding::TargetDigests,
+            Binding::Unbound if !self.options.allow_unbound => {
                 return refuse("nothing but its tag ties it to the base image");
             }
-            (binding, _) => binding,
+            binding => binding,
         };
         let config = if image.config.digest == self.base.image.config.digest {
             // Many converters leave the configuration as it is; then it is at hand.

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use crate::artifact_type::AcceptedType;
 use crate::{
-    Classified, Descriptor, Digest, Error, ErrorKind, ImageConfig, ImageManifest, Kind, Layer, Manifest,
-    Platform, Role, classify,
+    Classified, Descriptor, Error, ErrorKind, ImageConfig, ImageManifest, Kind, Layer, Manifest, Platform,
+    Role, classify,
 };
 
 use super::resolution::ResolvedImage;
@@ -85,20 +85,24 @@ pub(crate) fn layers(image: &ImageManifest, base: &ResolvedImage) -> Result<(Kin
         Err(refusal) => return refuse(refusal.to_string()),
     };
     let originals = &base.image.layers;
-    if kind == Kind::Turbo {
-        let targets = layers.iter().filter_map(|layer| match &layer.role {
-            Role::Turbo { target, .. } => Some(target),
-            Role::Native | Role::Acceleration => None,
-        });
-        let targets: Vec<&Digest> = targets.collect();
-        if !targets.iter().copied().eq(originals.iter().map(|layer| &layer.digest)) {
-            return refuse("its layers do not index the base image's layers in order");
+    let stacked: Vec<&Layer> = layers.iter().filter(|layer| layer.role != Role::Acceleration).collect();
+    // The layer more is an empty file system below all others.
+    let of_originals = match (stacked.len().checked_sub(originals.len()), stacked.split_first()) {
+        (Some(0), _) => stacked.as_slice(),
+        (Some(1), Some((lowest, above))) if lowest.role == Role::Native => above,
+        _ => {
+            return refuse(format!(
+                "it has {} layers for {} of the base image",
+                stacked.len(),
+                originals.len()
+            ));
         }
-    } else {
-        let stacked = layers.iter().filter(|layer| layer.role == Role::Native).count();
-        if stacked != originals.len() && stacked != originals.len().saturating_add(1) {
-            return refuse(format!("it has {stacked} layers for {} of the base image", originals.len()));
-        }
+    };
+    let other_target = of_originals.iter().zip(originals).any(
+        |(layer, original)| matches!(&layer.role, Role::Turbo { target, .. } if *target != original.digest),
+    );
+    if other_target {
+        return refuse("its layers do not index the base image's layers in order");
     }
     Ok((kind, layers))
 }
