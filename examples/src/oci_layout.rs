@@ -18,6 +18,7 @@ use tempfile::NamedTempFile;
 
 use crate::document;
 use crate::hashing::digest_of;
+use crate::whole_file::WholeFile;
 
 /// An image layout directory.
 #[derive(Debug, Clone)]
@@ -36,6 +37,21 @@ impl OciLayout {
         let blobs = layout.root.join("blobs/sha256");
         fs::create_dir_all(&blobs).with_context(|| format!("creating {}", blobs.display()))?;
         layout.write(MARKER, &json!({ "imageLayoutVersion": LAYOUT_VERSION }))?;
+        Ok(layout)
+    }
+
+    /// Opens the layout in the directory `root`, or makes an empty one if there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open) and [`create`](Self::create).
+    pub fn open_or_create(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        if root.join(MARKER).exists() {
+            return Self::open(root);
+        }
+        let layout = Self::create(root)?;
+        layout.write_index(&[])?;
         Ok(layout)
     }
 
@@ -82,8 +98,17 @@ impl OciLayout {
     ///
     /// As [`add`](Self::add).
     pub fn add_json(&self, document: &impl Serialize, media_type: &str) -> Result<Descriptor> {
+        self.add_bytes(&serde_json::to_vec(document)?, media_type)
+    }
+
+    /// Stores `bytes` as a blob.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_bytes(&self, bytes: &[u8], media_type: &str) -> Result<Descriptor> {
         let mut blob = self.new_blob()?;
-        blob.write_all(&serde_json::to_vec(document)?)?;
+        blob.write_all(bytes).with_context(|| format!("writing into {}", self.root.display()))?;
         self.add(blob, media_type)
     }
 
@@ -115,6 +140,43 @@ impl OciLayout {
         Ok(index.manifests.clone())
     }
 
+    /// What `index.json` lists under `tag`; without one, the only image that is not made for another.
+    ///
+    /// # Errors
+    ///
+    /// If there is none, or more than one to choose from; as [`index`](Self::index).
+    pub fn tagged(&self, tag: Option<&str>) -> Result<Descriptor> {
+        let mut listed = self.index()?;
+        let place = || self.root.join(INDEX).display().to_string();
+        if let Some(tag) = tag {
+            let found = listed.into_iter().find(|entry| entry.annotation(REF_NAME) == Some(tag));
+            return found.with_context(|| format!("{} lists no {tag}", place()));
+        }
+        listed.retain(|entry| entry.artifact_type.is_none());
+        match <[Descriptor; 1]>::try_from(listed) {
+            Ok([only]) => Ok(only),
+            Err(listed) => bail!("{} lists {} images; a tag has to say which", place(), listed.len()),
+        }
+    }
+
+    /// Lists a manifest in `index.json`, under `tag` if there is one, which names nothing else from then
+    /// on. One writer at a time.
+    ///
+    /// # Errors
+    ///
+    /// As [`index`](Self::index), or if the directory cannot be written.
+    pub fn list(&self, mut manifest: Descriptor, tag: Option<&str>) -> Result<()> {
+        let mut listed = self.index()?;
+        if let Some(tag) = tag {
+            manifest.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
+            listed.retain(|entry| entry.annotation(REF_NAME) != Some(tag));
+        }
+        if !listed.contains(&manifest) {
+            listed.push(manifest);
+        }
+        self.write_index(&listed)
+    }
+
     /// Writes `index.json` with these manifests.
     ///
     /// # Errors
@@ -126,7 +188,10 @@ impl OciLayout {
 
     fn write(&self, name: &str, document: &Value) -> Result<()> {
         let path = self.root.join(name);
-        fs::write(&path, serde_json::to_vec(document)?).with_context(|| format!("writing {}", path.display()))
+        let file = WholeFile::create(&path)?;
+        let written = file.file().write_all(&serde_json::to_vec(document)?);
+        written.with_context(|| format!("writing {}", path.display()))?;
+        file.keep()
     }
 }
 
@@ -135,3 +200,6 @@ const MARKER: &str = "oci-layout";
 const LAYOUT_VERSION: &str = "1.0.0";
 const INDEX: &str = "index.json";
 const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// OCI image specification, "Pre-Defined Annotation Keys": the tag of an entry.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
