@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use overlaybd_format::{FileBlob, GzipBlob, GzipIndex, Limits};
-use referrers::{Digest, Reference};
+use referrers::Digest;
 
+use crate::accelerated_image::AcceleratedImage;
 use crate::access::Access;
 use crate::config::{Config, LowerPlace, Place, TargetPlace, Upper};
-use crate::full_mode::FullMode;
+use crate::image_name::ImageName;
+use crate::image_place::ImagePlace;
 use crate::lazy_image::{OpenBlob, OpenTarget};
 use crate::start_profile::Profiles;
 
@@ -23,13 +25,13 @@ pub enum Input {
     /// A `config.v1.json`.
     Config(PathBuf),
     /// An image that has an accelerated form, or is one.
-    Image(Reference),
+    Image(ImageName),
 }
 
 impl Input {
     /// Tells what `text` names. A file that exists is one, a configuration if it starts with a brace, which no
-    /// layer does. Anything else must be a reference that spells out its registry: that a misspelt file
-    /// name is looked up somewhere on the network is nobody's wish.
+    /// layer does. Anything else must be an image of a layout, or a reference that spells out its registry: that a
+    /// misspelt file name is looked up somewhere on the network is nobody's wish.
     ///
     /// # Errors
     ///
@@ -37,9 +39,9 @@ impl Input {
     pub fn of(text: &str) -> Result<Self> {
         let path = Path::new(text);
         let mut file = match File::open(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound && names_registry(text) => {
-                let reference = text.parse().with_context(|| format!("{text} is no file"))?;
-                return Ok(Self::Image(reference));
+            Err(error) if error.kind() == ErrorKind::NotFound && names_image(text) => {
+                let name = text.parse().with_context(|| format!("{text} is no file"))?;
+                return Ok(Self::Image(name));
             }
             file => file.with_context(|| format!("opening {text}"))?,
         };
@@ -51,7 +53,7 @@ impl Input {
         })
     }
 
-    /// Opens the blobs of the layers, bottom first. Of remote blobs nothing is fetched yet.
+    /// Opens the blobs of the layers, bottom first. Of remote full layers nothing is fetched yet.
     ///
     /// # Errors
     ///
@@ -60,7 +62,7 @@ impl Input {
         Ok(self.open_with_profiles(access).await?.0)
     }
 
-    /// As [`open`](Self::open), with the place of the profiles of its starts if it is an image.
+    /// As [`open`](Self::open), with the place of the profiles of its starts if it is an image of a registry.
     ///
     /// # Errors
     ///
@@ -71,14 +73,16 @@ impl Input {
             Self::Config(path) => {
                 open_config(path, access).await.with_context(|| path.display().to_string())?
             }
-            Self::Image(reference) => {
-                let (repository, registry) =
-                    (reference.repository(), access.registry(reference.repository())?);
-                let image = FullMode::resolve(registry.clone(), reference, &access.resolve).await?;
-                let origin = access.origin(repository)?;
-                let blobs: Result<_> =
-                    image.layers().map(|layer| origin.open(&layer.digest, layer.size)).collect();
-                return Ok((blobs?, Some(Profiles::of(registry, repository.clone(), &image.accelerated))));
+            Self::Image(name) => {
+                let place = ImagePlace::of(name, access, false)?;
+                let image = AcceleratedImage::find(&place, name, &access.resolve).await?;
+                let profiles = match &place {
+                    ImagePlace::Repository { registry, repository, .. } => {
+                        Some(Profiles::of(registry.clone(), repository.clone(), &image.accelerated))
+                    }
+                    ImagePlace::Layout(_) => None,
+                };
+                return Ok((image.open(&place).await?, profiles));
             }
         };
         Ok((blobs, None))
@@ -161,8 +165,11 @@ fn open_file(path: &Path, digest: Option<Digest>) -> Result<OpenBlob> {
     Ok(OpenBlob { name, digest, reader, remote: None, target: None })
 }
 
-/// Whether the text can only be a reference or a path through a directory that looks like a host.
-fn names_registry(text: &str) -> bool {
+/// Whether the text can only be the name of an image, or a path through a directory that looks like a host.
+fn names_image(text: &str) -> bool {
+    if text.starts_with("oci:") {
+        return true;
+    }
     let Some((host, _)) = text.split_once('/') else { return false };
     host == "localhost" || !host.starts_with('.') && host.contains(['.', ':'])
 }
@@ -185,7 +192,7 @@ mod tests {
         assert_eq!(of(&config), Input::Config(config.clone()));
         assert_eq!(of(&empty), Input::Blob(empty.clone()));
 
-        for text in ["r.example/a", "127.0.0.1:5000/a/b:t", "localhost/a", "[::1]:5000/a"] {
+        for text in ["r.example/a", "127.0.0.1:5000/a/b:t", "localhost/a", "[::1]:5000/a", "oci:d:t"] {
             assert_eq!(Input::of(text).unwrap(), Input::Image(text.parse().unwrap()), "{text}");
         }
         for text in ["layer.obd", "layers/base.obd", "./r.example/a", "../a.b/c", "/r.example/a", "ubuntu:1"]

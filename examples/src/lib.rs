@@ -6,19 +6,21 @@
 )]
 
 pub mod accelerate;
+pub mod accelerated_image;
 pub mod accelerated_layer;
 pub mod access;
 pub mod chunk_dir;
 pub mod config;
 pub mod convert;
+pub mod copy_image;
 pub mod document;
 pub mod eager_pull;
 pub mod ext4;
 pub mod ext4_read;
-pub mod full_mode;
 pub mod fuse;
 pub mod hashing;
 pub mod image_name;
+pub mod image_place;
 pub mod index_only_blob;
 pub mod input;
 pub mod lazy_image;
@@ -28,8 +30,9 @@ pub mod nbd;
 pub mod oci_image;
 pub mod oci_layout;
 pub mod one_line;
+pub mod open_layer;
 pub mod origin;
-pub mod place;
+
 pub mod progress;
 pub mod publish;
 pub mod quickstart;

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use referrers::{Descriptor, Digest, Manifest};
@@ -69,6 +69,11 @@ impl OciLayout {
             Some(version) if version.starts_with("1.") => Ok(layout),
             other => bail!("{} names the unknown layout version {other:?}", path.display()),
         }
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// A file inside the layout to write a blob into; see [`add`](Self::add).

@@ -12,17 +12,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Result;
-use referrers::{Anonymous, Reference, Registry, RegistryOptions, Repository, ResolveOptions, Stage};
+use referrers::{Anonymous, Registry, RegistryOptions, Repository, ResolveOptions, Stage};
 use registry::{Link, Server, Store};
 
+use crate::accelerated_image::AcceleratedImage;
 use crate::access::Access;
-use crate::full_mode::FullMode;
+use crate::image_name::ImageName;
+use crate::image_place::ImagePlace;
 use crate::input;
 use crate::lazy_image::LazyImage;
 use crate::measure::{self, Expected};
 use crate::oci_image;
 use crate::oci_layout::OciLayout;
-use crate::origin::Origin;
 use crate::progress::{Progress, bytes};
 use crate::publish::publish;
 use crate::reference_image;
@@ -40,7 +41,7 @@ pub enum Input {
     /// The image that the reference implementation's tools made.
     ReferenceImage,
     /// An image of a registry.
-    Image(String),
+    Image(ImageName),
     /// The images of a directory in the OCI image layout.
     OciLayout(PathBuf),
     /// The device that a `config.v1.json` describes.
@@ -75,10 +76,9 @@ pub async fn run(input: Input, options: Options, progress: Progress) -> Result<R
             let layout = OciLayout::open(directory)?;
             serve_and_run(&layout, "layout", Expected::Files, &options, progress).await
         }
-        Input::Image(text) => {
-            let reference: Reference = text.parse()?;
-            let registry = options.access.registry(reference.repository())?;
-            run_reference(registry, &reference, Expected::Files, None, progress).await
+        Input::Image(name) => {
+            let place = ImagePlace::of(&name, &options.access, false)?;
+            run_image(&place, &name, Expected::Files, None, progress).await
         }
         Input::Config(path) => run_config(&path, &options, progress).await,
     }
@@ -104,46 +104,40 @@ async fn serve_and_run(
     let store = Store::memory();
     let near = registry::Registry::builder().store(store.clone()).serve().await?;
     let step = progress.step("Pushing to the registry", 0);
-    let (registry, repository) = local(&near, name)?;
-    publish(layout, &registry, &repository, TAG, &|n| step.add(n)).await?;
-    step.finish(&format!("{}/{}:{TAG}", near.addr(), repository.path()));
+    let (place, image) = local(&near, name)?;
+    publish(layout, &place, TAG, &|n| step.add(n)).await?;
+    step.finish(&image.to_string());
     near.shutdown().await;
 
     let far = registry::Registry::builder().store(store).link(options.link).serve().await?;
-    let (registry, repository) = local(&far, name)?;
-    let reference = repository.with_tag(TAG)?;
-    let report = run_reference(registry, &reference, expected, Some(options.link), progress).await;
+    let (place, image) = local(&far, name)?;
+    let report = run_image(&place, &image, expected, Some(options.link), progress).await;
     far.shutdown().await;
     report
 }
 
-async fn run_reference(
-    registry: Registry,
-    reference: &Reference,
+async fn run_image(
+    place: &ImagePlace,
+    name: &ImageName,
     expected: Expected,
     link: Option<Link>,
     progress: Progress,
 ) -> Result<Report> {
     let begun = Instant::now();
-    let found = FullMode::resolve(registry.clone(), reference, &ResolveOptions::default()).await?;
-    let origin = || {
-        let access = Access::default();
-        Origin::new(registry.clone(), reference.repository().clone(), &access.keep, access.timeout)
-    };
-    let lazy = origin()?;
-    let blobs = found.layers().map(|layer| lazy.open(&layer.digest, layer.size)).collect::<Result<_>>()?;
-    let image = LazyImage::open(blobs).await?;
+    let found = AcceleratedImage::find(place, name, &ResolveOptions::default()).await?;
+    let image = LazyImage::open(found.open(place).await?).await?;
 
     let start = measure::start(&image, begun, &expected, progress)?;
     let verified = measure::verified(&image, &expected, progress).await?;
     let accelerated = &found.accelerated;
-    let eager = if accelerated.stage == Stage::Itself {
-        None
-    } else {
-        Some(measure::eager(&found.resolution.base.image, &origin()?, progress).await?)
+    let eager = match place {
+        ImagePlace::Repository { origin, .. } if accelerated.stage != Stage::Itself => {
+            Some(measure::eager(&found.resolution.base.image, origin, progress).await?)
+        }
+        _ => None,
     };
     Ok(Report {
-        image: format!("{reference}, read as {} ({:?})", accelerated.descriptor.digest, accelerated.stage),
+        image: format!("{name}, read as {} ({:?})", accelerated.descriptor.digest, accelerated.stage),
         link: link.map(|link| LinkReport {
             bits_per_second: link.bits_per_second,
             round_trip: link.round_trip.as_secs_f64(),
@@ -173,12 +167,14 @@ async fn run_config(path: &Path, options: &Options, progress: Progress) -> Resul
     })
 }
 
-/// A client for the registry in this process, and the repository there.
-fn local(server: &Server, name: &str) -> Result<(Registry, Repository)> {
+/// A repository of the registry in this process, and the name of the image there.
+fn local(server: &Server, name: &str) -> Result<(ImagePlace, ImageName)> {
     let host = server.addr().to_string();
     let repository = Repository::new(&host, &format!("quickstart/{name}"))?;
     let options = RegistryOptions::default().with_plain_http(host);
-    Ok((Registry::new(options, Arc::new(Anonymous))?, repository))
+    let registry = Registry::new(options, Arc::new(Anonymous))?;
+    let image = ImageName::Registry(repository.with_tag(TAG)?);
+    Ok((ImagePlace::in_repository(registry, repository, &Access::default())?, image))
 }
 
 /// Layers that a directory is divided into.

@@ -206,5 +206,6 @@ fn read(path: &Path) -> bytes::Bytes {
 }
 
 async fn run_image(server: &registry::Server, name: &str) -> anyhow::Result<Report> {
-    run(Input::Image(format!("{}/{name}", server.addr())), fast(), Progress::plain()).await
+    let name = format!("{}/{name}", server.addr()).parse().unwrap();
+    run(Input::Image(name), fast(), Progress::plain()).await
 }

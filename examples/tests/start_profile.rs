@@ -15,7 +15,9 @@ use std::process::{Command, Output};
 
 use bytes::Bytes;
 use examples::access::Access;
-use examples::full_mode::FullMode;
+use examples::accelerated_image::AcceleratedImage;
+use examples::image_name::ImageName;
+use examples::image_place::ImagePlace;
 use examples::start_profile::{ARTIFACT_TYPE, Profiles};
 use help::assert_documented;
 use mounts::{Scene, assert_same_files, can_mount};
@@ -162,7 +164,9 @@ fn repository(scene: &Scene) -> Repository {
 async fn profiles(scene: &Scene, access: &Access) -> (Profiles, Descriptor) {
     let registry = access.registry(&repository(scene)).unwrap();
     let reference = scene.reference().parse().unwrap();
-    let image = FullMode::resolve(registry.clone(), &reference, &access.resolve).await.unwrap();
+    let name = ImageName::Registry(reference);
+    let place = ImagePlace::of(&name, access, false).unwrap();
+    let image = AcceleratedImage::find(&place, &name, &access.resolve).await.unwrap();
     let subject = image.accelerated.descriptor.clone();
     (Profiles::of(registry, repository(scene), &image.accelerated), subject)
 }

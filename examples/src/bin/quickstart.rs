@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Parser};
 use examples::access::Access;
+use examples::image_name::ImageName;
 use examples::one_line::one_line;
 use examples::progress::Progress;
 use examples::quickstart::{Input, Options, run};
@@ -61,7 +62,7 @@ struct InputArgs {
 
     /// Run an image of a registry.
     #[arg(long, value_name = "REFERENCE")]
-    image: Option<String>,
+    image: Option<ImageName>,
 
     /// Run an image of a directory in the OCI image layout.
     #[arg(long, value_name = "DIR")]
@@ -77,7 +78,7 @@ impl InputArgs {
         match self {
             Self { tree: Some(directory), .. } => Input::Tree(directory),
             Self { reference: true, .. } => Input::ReferenceImage,
-            Self { image: Some(reference), .. } => Input::Image(reference),
+            Self { image: Some(name), .. } => Input::Image(name),
             Self { oci_layout: Some(directory), .. } => Input::OciLayout(directory),
             Self { config: Some(file), .. } => Input::Config(file),
             _ => Input::Toolchain,

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
 use examples::access::Access;
+use examples::image_place::ImagePlace;
 use examples::oci_image;
 use examples::oci_layout::OciLayout;
 use examples::publish::publish;
@@ -66,8 +67,9 @@ impl Images {
             let server = Registry::builder().store(store).serve().await.unwrap();
             let repository = Repository::new(&server.addr().to_string(), "demo/app").unwrap();
             let access = Access { plain_http: true, ..Access::default() };
-            let registry = access.registry(&repository).unwrap();
-            publish(&layout, &registry, &repository, "1", &|_| ()).await.unwrap();
+            let place = ImagePlace::in_repository(access.registry(&repository).unwrap(), repository, &access)
+                .unwrap();
+            publish(&layout, &place, "1", &|_| ()).await.unwrap();
         });
         let [base, accelerated] = layout.index().unwrap().try_into().unwrap();
         let accelerated = layout.manifest(&accelerated).unwrap();

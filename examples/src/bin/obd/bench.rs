@@ -77,10 +77,11 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
         .await
 }
 
-/// Has a local blob read from mapped memory.
+/// Has a blob that is a file, and so has the name of one, read from mapped memory.
 fn map(blob: &mut OpenBlob) -> Result<()> {
-    if blob.remote.is_none() {
-        let mapped = mapped::open(Path::new(&blob.name)).with_context(|| blob.name.clone())?;
+    let path = Path::new(&blob.name);
+    if blob.remote.is_none() && path.is_file() {
+        let mapped = mapped::open(path).with_context(|| blob.name.clone())?;
         blob.reader = Arc::new(mapped);
     }
     Ok(())

@@ -43,8 +43,8 @@ use serde_json::Value;
 
 /// Looks into, checks, reads, writes and measures overlaybd layers and the devices they make.
 ///
-/// INPUT is a layer blob in a file, a config.v1.json, or the reference of an image that has an
-/// accelerated form, spelt with its registry, as in registry.example/team/app:1. Layers that are in
+/// INPUT is a layer blob in a file, a config.v1.json, or an image that has an accelerated form: in an
+/// image layout, oci:DIR:TAG, or in a registry, as registry.example/team/app:1. Layers that are in
 /// a registry are read lazily: what a verb does not look at is not fetched.
 ///
 /// The upper of a config.v1.json is part of the device for cat, nbd and the verbs that write; the

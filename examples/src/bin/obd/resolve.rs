@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use examples::access::Keep;
-use referrers::{Platform, Reference, Resolution, Resolver};
+use examples::image_name::ImageName;
+use examples::image_place::ImagePlace;
+use referrers::Resolution;
 use serde_json::{Value, json};
 
 use crate::remote::Remote;
@@ -35,18 +37,17 @@ JSON keys:
     reason       why, for people"
 )]
 pub(crate) struct Args {
-    /// An image reference, such as `registry.example/team/app:1`.
+    /// An image, such as `registry.example/team/app:1` or `oci:DIR:TAG`.
     #[arg(value_name = "REF")]
-    reference: Reference,
+    image: ImageName,
     #[command(flatten)]
     remote: Remote,
 }
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
     let access = args.remote.access(Keep::Nowhere);
-    let registry = access.registry(args.reference.repository())?;
-    let resolver = Resolver::new(registry, access.resolve);
-    Ok(describe(&resolver.resolve(&args.reference, &Platform::current()).await?))
+    let place = ImagePlace::of(&args.image, &access, false)?;
+    Ok(describe(&place.resolve(&args.image, &access.resolve).await?))
 }
 
 fn describe(resolution: &Resolution) -> Value {

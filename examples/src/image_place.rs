@@ -1,13 +1,19 @@
 //! Where images are read and written: a repository of a registry, or a directory in the OCI image
 //! layout.
 
+use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use overlaybd_format::FileBlob;
-use referrers::{Descriptor, Digest, Manifest, Registry, Repository, UploadOptions};
+use referrers::{
+    Descriptor, Digest, Manifest, Platform, Registry, Repository, Resolution, ResolveOptions, Resolver,
+    UploadOptions,
+};
 use tempfile::NamedTempFile;
+use tokio::task::spawn_blocking;
 
 use crate::access::Access;
 use crate::document;
@@ -18,7 +24,7 @@ use crate::origin::Origin;
 
 /// A place for images.
 #[derive(Debug, Clone)]
-pub enum Place {
+pub enum ImagePlace {
     /// A directory.
     Layout(OciLayout),
     /// A repository.
@@ -32,7 +38,7 @@ pub enum Place {
     },
 }
 
-impl Place {
+impl ImagePlace {
     /// The place of `name`. A directory that holds nothing becomes an empty layout if it is to be written.
     /// To be called from a task of a tokio runtime.
     ///
@@ -47,10 +53,19 @@ impl Place {
             ImageName::Layout { directory, .. } => Self::Layout(OciLayout::open(directory)?),
             ImageName::Registry(reference) => {
                 let repository = reference.repository().clone();
-                let registry = access.registry(&repository)?;
-                Self::Repository { registry, origin: Arc::new(access.origin(&repository)?), repository }
+                Self::in_repository(access.registry(&repository)?, repository, access)?
             }
         })
+    }
+
+    /// A repository that `registry` reaches. To be called from a task of a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`Origin::new`].
+    pub fn in_repository(registry: Registry, repository: Repository, access: &Access) -> Result<Self> {
+        let origin = Origin::new(registry.clone(), repository.clone(), &access.keep, access.timeout)?;
+        Ok(Self::Repository { registry, repository, origin: Arc::new(origin) })
     }
 
     /// The manifest that `name` names here.
@@ -66,8 +81,34 @@ impl Place {
             (Self::Repository { registry, .. }, ImageName::Registry(reference)) => {
                 Ok(registry.manifest(reference).await?)
             }
-            _ => anyhow::bail!("{name} is in another place"),
+            _ => bail!("{name} is in another place"),
         }
+    }
+
+    /// Resolves `name` for this machine's platform, looking for an accelerated image where `options` say.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such image; that no accelerated one is found is none.
+    pub async fn resolve(&self, name: &ImageName, options: &ResolveOptions) -> Result<Resolution> {
+        let platform = Platform::current();
+        let (resolver, reference) = match (self, name) {
+            (Self::Repository { registry, .. }, ImageName::Registry(reference)) => {
+                (Resolver::new(registry.clone(), options.clone()), reference.clone())
+            }
+            (Self::Layout(layout), ImageName::Layout { tag, .. }) => {
+                // A layout serves every repository.
+                let repository = Repository::new("localhost", "layout")?;
+                let reference = match tag {
+                    Some(tag) => repository.with_tag(tag)?,
+                    None => repository.with_digest(layout.tagged(None)?.digest),
+                };
+                let source = referrers::OciLayout::open(layout.root())?;
+                (Resolver::new(source, options.clone()), reference)
+            }
+            _ => bail!("{name} is in another place"),
+        };
+        Ok(resolver.resolve(&reference, &platform).await?)
     }
 
     /// The manifest that `descriptor` describes.
@@ -115,7 +156,7 @@ impl Place {
                 let path = layout.blob_path(&descriptor.digest);
                 let blob = FileBlob::open(&path).with_context(|| format!("opening {}", path.display()))?;
                 Ok(OpenBlob {
-                    name: descriptor.digest.to_string(),
+                    name: path.display().to_string(),
                     digest: Some(descriptor.digest.clone()),
                     reader: Arc::new(blob),
                     remote: None,
@@ -126,21 +167,23 @@ impl Place {
         }
     }
 
-    /// Whether a blob of this digest and size is here.
+    /// The size in bytes of a blob, if it is here.
     ///
     /// # Errors
     ///
     /// If that cannot be known.
-    pub async fn has(&self, digest: &Digest, size: u64) -> Result<bool> {
+    pub async fn size(&self, digest: &Digest) -> Result<Option<u64>> {
         match self {
-            Self::Layout(layout) => {
-                let metadata = std::fs::metadata(layout.blob_path(digest));
-                Ok(metadata.is_ok_and(|found| found.len() == size))
-            }
+            Self::Layout(layout) => match std::fs::metadata(layout.blob_path(digest)) {
+                Ok(found) => Ok(Some(found.len())),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error).with_context(|| digest.to_string()),
+            },
             Self::Repository { registry, repository, .. } => {
                 match registry.head_blob(repository, digest).await {
-                    Ok(found) => Ok(found.is_none_or(|found| found == size)),
-                    Err(error) if error.is_not_found() => Ok(false),
+                    Ok(Some(size)) => Ok(Some(size)),
+                    Ok(None) => bail!("{} does not tell the size of {digest}", repository.host()),
+                    Err(error) if error.is_not_found() => Ok(None),
                     Err(error) => Err(error.into()),
                 }
             }
@@ -154,7 +197,7 @@ impl Place {
     /// If that cannot be known.
     pub async fn has_manifest(&self, descriptor: &Descriptor) -> Result<bool> {
         match self {
-            Self::Layout(_) => self.has(&descriptor.digest, descriptor.size).await,
+            Self::Layout(_) => Ok(self.size(&descriptor.digest).await? == Some(descriptor.size)),
             Self::Repository { registry, repository, .. } => {
                 let reference = repository.with_digest(descriptor.digest.clone());
                 match registry.head_manifest(&reference).await {
@@ -185,7 +228,10 @@ impl Place {
     /// If it cannot be stored.
     pub async fn put(&self, spool: NamedTempFile, media_type: &str) -> Result<Descriptor> {
         match self {
-            Self::Layout(layout) => layout.add(spool, media_type),
+            Self::Layout(layout) => {
+                let (layout, media_type) = (layout.clone(), media_type.to_owned());
+                spawn_blocking(move || layout.add(spool, &media_type)).await?
+            }
             Self::Repository { registry, repository, .. } => {
                 let options = UploadOptions::default().with_chunks(CHUNK);
                 let mut descriptor = registry.push_file(repository, spool.path(), &options).await?;
@@ -257,6 +303,15 @@ impl Place {
                 registry.push_manifest(&reference, manifest.media_type(), manifest.bytes().clone()).await?;
                 Ok(())
             }
+        }
+    }
+}
+
+impl fmt::Display for ImagePlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layout(layout) => write!(f, "{}", layout.root().display()),
+            Self::Repository { repository, .. } => write!(f, "{}/{}", repository.host(), repository.path()),
         }
     }
 }
