@@ -30,6 +30,30 @@ pub enum ImageName {
     Registry(Reference),
 }
 
+impl ImageName {
+    /// The tag, if it has one.
+    pub fn tag(&self) -> Option<&str> {
+        match self {
+            Self::Layout { tag, .. } => tag.as_deref(),
+            Self::Registry(reference) => reference.tag(),
+        }
+    }
+
+    /// The name of what has the tag `tag` in the same place.
+    ///
+    /// # Errors
+    ///
+    /// If `tag` is not a tag.
+    pub fn with_tag(&self, tag: &str) -> Result<Self> {
+        Ok(match self {
+            Self::Layout { directory, .. } => {
+                Self::Layout { directory: directory.clone(), tag: Some(tag.to_owned()) }
+            }
+            Self::Registry(reference) => Self::Registry(reference.repository().with_tag(tag)?),
+        })
+    }
+}
+
 impl FromStr for ImageName {
     type Err = anyhow::Error;
 

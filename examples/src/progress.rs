@@ -7,38 +7,49 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 /// Where and how to report.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress {
-    bars: bool,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// As bars, and a line for each finished step.
+    Bars,
+    /// As lines.
+    Plain,
+    /// Not at all.
+    Silent,
 }
 
 impl Progress {
-    /// Bars if both standard output and standard error are terminals.
+    /// Bars if both standard output and standard error are terminals, lines if not.
     pub fn detect() -> Self {
-        Self { bars: stdout().is_terminal() && stderr().is_terminal() }
+        if stdout().is_terminal() && stderr().is_terminal() { Self::Bars } else { Self::Plain }
+    }
+
+    /// Bars if standard error is a terminal, nothing if not.
+    pub fn bars() -> Self {
+        if stderr().is_terminal() { Self::Bars } else { Self::Silent }
     }
 
     /// Plain lines.
     pub fn plain() -> Self {
-        Self { bars: false }
+        Self::Plain
     }
 
     /// Begins a step that handles `bytes` bytes (0 if that is unknown).
     pub fn step(&self, what: &str, bytes: u64) -> Step {
-        let bar = match (self.bars, bytes) {
-            (false, _) => {
+        let bar = match (self, bytes) {
+            (Self::Silent, _) => ProgressBar::hidden(),
+            (Self::Plain, _) => {
                 eprintln!("{what} ...");
                 ProgressBar::hidden()
             }
-            (true, 0) => ProgressBar::new_spinner(),
-            (true, bytes) => ProgressBar::new(bytes)
+            (Self::Bars, 0) => ProgressBar::new_spinner(),
+            (Self::Bars, bytes) => ProgressBar::new(bytes)
                 .with_style(ProgressStyle::with_template(BAR).unwrap_or(ProgressStyle::default_bar())),
         };
         bar.set_message(what.to_owned());
-        if self.bars {
+        if *self == Self::Bars {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Step { what: what.to_owned(), bar, plain: !self.bars, started: Instant::now() }
+        Step { what: what.to_owned(), bar, progress: *self, started: Instant::now() }
     }
 }
 
@@ -47,7 +58,7 @@ impl Progress {
 pub struct Step {
     what: String,
     bar: ProgressBar,
-    plain: bool,
+    progress: Progress,
     started: Instant,
 }
 
@@ -60,11 +71,13 @@ impl Step {
     /// Ends the step with a line that says what came of it.
     pub fn finish(self, outcome: &str) {
         let line = format!("{}: {outcome} ({:.1} s)", self.what, self.started.elapsed().as_secs_f64());
-        if self.plain {
-            eprintln!("{line}");
-        } else {
-            self.bar.suspend(|| eprintln!("{line}"));
-            self.bar.finish_and_clear();
+        match self.progress {
+            Progress::Silent => {}
+            Progress::Plain => eprintln!("{line}"),
+            Progress::Bars => {
+                self.bar.suspend(|| eprintln!("{line}"));
+                self.bar.finish_and_clear();
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod bench_lookup;
 mod cat;
 mod commit;
 mod compact;
+mod convert;
 mod create;
 mod info;
 mod interrupt;
@@ -91,6 +92,7 @@ verbs! {
     Pull => pull,
     Mount => mount,
     Profile => profile,
+    Convert => convert,
     Nbd => nbd,
     Registry => serve,
     Bench => bench,

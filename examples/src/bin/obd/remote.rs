@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use examples::access::{Access, Keep};
+use examples::convert::options::Mode;
 use referrers::{Credential, ResolveOptions};
 
 use crate::seconds;
@@ -47,6 +48,17 @@ impl Preset {
 }
 
 impl Remote {
+    /// The suffix by which the preset finds an image of this mode, or the first of those.
+    pub(crate) fn suffix(&self, mode: Mode) -> Option<&'static str> {
+        match (self.preset, mode) {
+            (Preset::Neutral, _) => None,
+            (Preset::Alibaba, Mode::Full) => Some("_containerd_accelerated"),
+            (Preset::Alibaba, Mode::IndexOnly) => Some("_accelerated"),
+            (Preset::Upstream, Mode::Full) => Some("_obd"),
+            (Preset::Upstream, Mode::IndexOnly) => Some("_turbo"),
+        }
+    }
+
     pub(crate) fn access(&self, keep: Keep) -> Access {
         let credential = self.username.as_ref().zip(self.password.as_ref());
         Access {

@@ -35,7 +35,7 @@ impl Wrapping {
             .with_identity(self.uuid.unwrap_or_default(), parent)
             .with_user_tag(self.message.as_bytes())
             .with_zeroed_pages(self.zeroed_pages)
-            .with_compression(compress.then(|| self.codec.compression()))
+            .with_compression(compress.then(|| self.codec.compression(Compression::default())))
             .with_tar(tar(self.tar))
     }
 }
@@ -43,18 +43,20 @@ impl Wrapping {
 /// The codec and how it is used.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Codec {
-    /// The codec.
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = Name::Lz4, help_heading = HEADING)]
-    algorithm: Name,
-    /// KiB that are compressed together. Content in blocks of 64 has to be compressible.
-    #[arg(long = "bs", value_name = "KIB", default_value_t = 4, value_parser = block_size, help_heading = HEADING)]
-    block_size: u32,
-    /// How hard to try: ZSTD up to 22; LZ4 2 to 12, or less than 0 to be faster.
-    #[arg(long, default_value_t = 0, allow_negative_numbers = true, help_heading = HEADING)]
-    level: i32,
-    /// Threads that compress. The bytes do not depend on their number.
-    #[arg(long, alias = "compress_threads", value_name = "N", default_value_t = 1, help_heading = HEADING)]
-    compress_threads: usize,
+    /// The codec. [default: lz4; of convert: zstd]
+    #[arg(long, value_enum, value_name = "NAME", help_heading = HEADING)]
+    algorithm: Option<Name>,
+    /// KiB that are compressed together. Content in blocks of 64 has to be compressible. [default: 4; of
+    /// convert: 32]
+    #[arg(long = "bs", value_name = "KIB", value_parser = block_size, help_heading = HEADING)]
+    block_size: Option<u32>,
+    /// How hard to try: ZSTD up to 22; LZ4 2 to 12, or less than 0 to be faster. [default: 0, the codec's own]
+    #[arg(long, allow_negative_numbers = true, help_heading = HEADING)]
+    level: Option<i32>,
+    /// Threads that compress. The bytes do not depend on their number. [default: 1; of convert: one for each
+    /// processor]
+    #[arg(long, alias = "compress_threads", value_name = "N", help_heading = HEADING)]
+    compress_threads: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -64,15 +66,19 @@ enum Name {
 }
 
 impl Codec {
-    pub(crate) fn compression(&self) -> Compression {
+    /// What the switches say, and `default` for those that are not given.
+    pub(crate) fn compression(&self, default: Compression) -> Compression {
         let algorithm = match self.algorithm {
-            Name::Lz4 => Algorithm::Lz4,
-            Name::Zstd => Algorithm::Zstd,
+            None => default.algorithm,
+            Some(Name::Lz4) => Algorithm::Lz4,
+            Some(Name::Zstd) => Algorithm::Zstd,
         };
+        // A level is one of its codec.
+        let level = if algorithm == default.algorithm { default.level } else { 0 };
         Compression::new(algorithm)
-            .with_level(self.level)
-            .with_block_size(self.block_size << 10)
-            .with_threads(self.compress_threads)
+            .with_level(self.level.unwrap_or(level))
+            .with_block_size(self.block_size.map_or(default.block_size, |kib| kib << 10))
+            .with_threads(self.compress_threads.unwrap_or(default.threads))
     }
 }
 

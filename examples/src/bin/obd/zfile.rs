@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use overlaybd_format::{Content, ContentWriter, FileBlob, Limits, ReadAt, Wrappers};
+use overlaybd_format::{Compression, Content, ContentWriter, FileBlob, Limits, ReadAt, Wrappers};
 use serde_json::{Value, json};
 
 use crate::output::Output;
@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
 
 fn compress(args: &Args, source: &mut dyn Read, output: &Path) -> Result<Value> {
     let wrappers = Wrappers::default()
-        .with_compression(Some(args.codec.compression()))
+        .with_compression(Some(args.codec.compression(Compression::default())))
         .with_tar(wrapping::tar(args.tar));
     let output = Output::create(output, args.force)?;
     let mut writer = ContentWriter::new(output.sink(), wrappers)?;
