@@ -1,6 +1,7 @@
 //! Independent jobs on a few threads.
 
 use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -10,34 +11,58 @@ use anyhow::{Context, Result};
 ///
 /// # Errors
 ///
-/// The error of the first job, in their order, that failed.
+/// As [`in_order`].
 pub fn map<J: Send, T: Send>(
     threads: usize,
     jobs: Vec<J>,
     work: impl Fn(J) -> Result<T> + Sync,
 ) -> Result<Vec<T>> {
-    let results: Vec<_> = jobs.iter().map(|_| Mutex::new(None)).collect();
-    let queue = Mutex::new(jobs.into_iter().zip(&results));
-    let next = || queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
+    let mut results = Vec::with_capacity(jobs.len());
+    in_order(threads, jobs, work, |result| {
+        results.push(result);
+        Ok(())
+    })?;
+    Ok(results)
+}
+
+/// Runs `work` on each job, started in order on so many threads, and `take` on the results, in the order of
+/// the jobs, on this thread and as soon as they are there.
+///
+/// # Errors
+///
+/// The error of the first job, in their order, that failed, or of `take`. Jobs that have not been started by
+/// then are not.
+pub fn in_order<J: Send, T: Send>(
+    threads: usize,
+    jobs: Vec<J>,
+    work: impl Fn(J) -> Result<T> + Sync,
+    mut take: impl FnMut(T) -> Result<()>,
+) -> Result<()> {
+    let (jobs, results): (Vec<_>, Vec<_>) = jobs
+        .into_iter()
+        .map(|job| {
+            let (sender, result) = sync_channel(1);
+            ((job, sender), result)
+        })
+        .unzip();
+    let threads = threads.clamp(1, jobs.len().max(1));
+    let queue = Mutex::new(Some(jobs.into_iter()));
+    let lock = || queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let next = || lock().as_mut().and_then(Iterator::next);
     thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, results.len().max(1)) {
+        for _ in 0..threads {
             scope.spawn(|| {
-                while let Some((job, result)) = next() {
-                    let outcome = work(job);
-                    *result.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(outcome);
+                while let Some((job, sender)) = next() {
+                    // Without a receiver an earlier job has failed.
+                    let _ = sender.send(work(job));
                 }
             });
         }
-    });
-    results
-        .into_iter()
-        .map(|result| {
-            result
-                .into_inner()
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .context("a worker ended early")?
-        })
-        .collect()
+        let taken =
+            results.into_iter().try_for_each(|result| take(result.recv().context("a worker ended early")??));
+        *lock() = None;
+        taken
+    })
 }
 
 #[cfg(test)]
@@ -59,5 +84,45 @@ mod tests {
             Ok(n)
         });
         assert_eq!(error.unwrap_err().to_string(), "job 2");
+    }
+
+    #[test]
+    fn results_are_taken_before_later_jobs_are_done() {
+        // The last job waits until the first result was taken.
+        let (taken, wait) = sync_channel(1);
+        let wait = Mutex::new(wait);
+        let mut results = Vec::new();
+        in_order(
+            2,
+            vec![1, 2, 3],
+            |n| {
+                if n == 3 {
+                    wait.lock().unwrap().recv()?;
+                }
+                Ok(n)
+            },
+            |n| {
+                results.push(n);
+                if n == 1 { Ok(taken.send(())?) } else { Ok(()) }
+            },
+        )
+        .unwrap();
+        assert_eq!(results, [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_error_of_the_taker_ends_it() {
+        let started = Mutex::new(0);
+        let error = in_order(
+            1,
+            (0..100_000).collect(),
+            |n| {
+                *started.lock().unwrap() += 1;
+                Ok(n)
+            },
+            |_| anyhow::bail!("enough"),
+        );
+        assert_eq!(error.unwrap_err().to_string(), "enough");
+        assert!(*started.lock().unwrap() < 100_000);
     }
 }

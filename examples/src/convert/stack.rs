@@ -86,31 +86,28 @@ impl<'a> Stack<'a> {
         })
     }
 
-    fn convert_into(
+    fn convert_into<'l>(
         &self,
-        layers: &[Layer],
+        layers: &'l [Layer],
         made: &[ImageLayer],
         uploads: &mut VecDeque<Upload>,
         done: &mut Vec<(ImageLayer, Duration)>,
     ) -> Result<()> {
         let layers = layers.get(made.len()..).unwrap_or_default();
         let mut converter = self.runtime.block_on(self.below(made))?;
-        let indexed = workers::map(threads(), layers.iter().collect(), |layer| {
-            self.index(layer).with_context(|| layer.blob.digest.to_string())
-        })?;
-        for (layer, indexed) in layers.iter().zip(indexed) {
+        let index = |layer: &'l Layer| {
+            let indexed = self.index(layer).with_context(|| layer.blob.digest.to_string())?;
+            Ok((layer, indexed))
+        };
+        workers::in_order(threads(), layers.iter().collect(), index, |(layer, indexed)| {
             let made = match indexed {
                 Some(indexed) => self.index_only(&mut converter, layer, indexed),
                 None => self.full(&mut converter, layer),
             };
             uploads.push_back(made.with_context(|| layer.blob.digest.to_string())?);
-            if uploads.len() > SPOOLED
-                && let Some(oldest) = uploads.pop_front()
-            {
-                self.wait(oldest, done)?;
-            }
-        }
-        Ok(())
+            let full = uploads.len() > SPOOLED;
+            full.then(|| uploads.pop_front()).flatten().map_or(Ok(()), |oldest| self.wait(oldest, done))
+        })
     }
 
     /// A converter that goes on above the layers that were made before.

@@ -1,5 +1,8 @@
 //! Small source trees.
 
+// Each test binary uses a part of this.
+#![allow(dead_code)]
+
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;

@@ -1,0 +1,149 @@
+//! Conversion in registries, with the Referrers API and without: the ordinary image's name then leads to the
+//! accelerated one.
+
+#[path = "support/conversions.rs"]
+mod conversions;
+#[path = "support/layers.rs"]
+mod layers;
+#[path = "support/ordinary.rs"]
+mod ordinary;
+#[path = "support/trees.rs"]
+mod trees;
+
+use std::process::Stdio;
+
+use conversions::{Scene, located, open};
+use examples::convert::options::{Mode, Options};
+use layers::{expected, found, tars};
+use ordinary::{Layer, gzip};
+use referrers::media_type::OCI_LAYER_GZIP;
+use referrers::{Binding, Descriptor, Kind, ResolveOptions, Stage};
+use registry::{Fault, Registry};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// A layout `images` with the ordinary image of three layers under the tag `1`.
+fn scene() -> (Scene, Descriptor) {
+    let scene = Scene::new();
+    let layout = scene.layout("images");
+    let layers: Vec<Layer> = tars().iter().map(|tar| (OCI_LAYER_GZIP, gzip(tar, 2))).collect();
+    let base = ordinary::image(&layout, "amd64", &layers);
+    layout.list(base.clone(), Some("1")).unwrap();
+    (scene, base)
+}
+
+/// Converts from the layout to the registry at `host`, once beside the image and once to another repository.
+async fn converted_at(host: &str) {
+    let (scene, base) = scene();
+    for (mode, kind, suffix) in [
+        (Mode::Full, Kind::Native, "_containerd_accelerated"),
+        (Mode::IndexOnly, Kind::Turbo, "_accelerated"),
+    ] {
+        let options = Options::new(mode).with_suffix(Some(suffix.into()));
+        let name = format!("{host}/demo/{mode}:1");
+        let report =
+            scene.convert_to(&scene.image("images"), Some(&name), &options, "records").await.unwrap();
+        assert_eq!(report.base, base.digest.as_str());
+        let there = located(&name, false);
+        let resolution = there.place.resolve(&there.name, &ResolveOptions::default()).await.unwrap();
+        assert_eq!(resolution.base.manifest.digest(), &base.digest);
+        let accelerated = resolution.accelerated.unwrap();
+        assert_eq!(accelerated.descriptor.digest.as_str(), report.accelerated);
+        assert_eq!(
+            (accelerated.kind, accelerated.stage, accelerated.binding),
+            (kind, Stage::Referrer, Binding::Subject)
+        );
+        assert_eq!(found(&*open(&name).await.device).await, expected(3));
+
+        let tagged = format!("{name}{suffix}");
+        let there = located(&tagged, false);
+        assert_eq!(there.place.named(&there.name).await.unwrap().digest().as_str(), report.accelerated);
+        assert_eq!(found(&*open(&tagged).await.device).await, expected(3));
+
+        let copy = format!("{host}/other/{mode}:2");
+        let copied = scene.convert_to(&name, Some(&copy), &options, "other-records").await.unwrap();
+        assert_eq!((&copied.base, &copied.accelerated), (&report.base, &report.accelerated));
+        assert_eq!(found(&*open(&copy).await.device).await, expected(3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_with_the_referrers_api() {
+    let server = Registry::builder().serve().await.unwrap();
+    converted_at(&server.addr().to_string()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_without_the_referrers_api() {
+    let server = Registry::builder().fault(Fault::ReferrersOff).serve().await.unwrap();
+    converted_at(&server.addr().to_string()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_registry_2_8() {
+    match DockerRegistry::start().await {
+        Some(registry) => converted_at(&registry.host).await,
+        None => eprintln!("SKIPPED: docker-registry is not installed, so conversion is not tested on it"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_fails_leaves_no_image() {
+    let (scene, _) = scene();
+    let server = Registry::builder().serve().await.unwrap();
+    let name = format!("{}/demo/app:1", server.addr());
+    let options = Options::new(Mode::Full).with_suffix(Some("_made".into()));
+    scene.convert_to(&scene.image("images"), Some(&name), &Options::new(Mode::IndexOnly), "r").await.unwrap();
+
+    server.faults().add(Fault::Status(403).on("/blobs/uploads/"));
+    let error = format!("{:#}", scene.convert(&name, &options).await.unwrap_err());
+    assert!(error.contains("403"), "{error}");
+    let tags = |server: &registry::Server| {
+        let pushed =
+            server.log().into_iter().filter(|r| r.method == "PUT" && r.path.contains("/manifests/1_made"));
+        pushed.count()
+    };
+    assert_eq!(tags(&server), 0);
+    server.faults().clear();
+    scene.convert(&name, &options).await.unwrap();
+    assert_eq!(tags(&server), 1);
+}
+
+/// The distribution project's registry on a free port; it ends when this is dropped.
+struct DockerRegistry {
+    host: String,
+    _process: Child,
+    _root: tempfile::TempDir,
+}
+
+impl DockerRegistry {
+    /// Starts it on an empty directory; `None` if it is not installed.
+    async fn start() -> Option<Self> {
+        let root = tempfile::tempdir().unwrap();
+        let config = root.path().join("config.yml");
+        let storage = root.path().join("storage");
+        let text = format!(
+            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n",
+            storage.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .ok()?;
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        loop {
+            let line = lines.next_line().await.unwrap().expect("docker-registry ended before it listened");
+            let Some((_, rest)) = line.split_once("listening on ") else { continue };
+            let host = rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect();
+            // The pipe must be read for as long as the process writes to it.
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Some(Self { host, _process: process, _root: root });
+        }
+    }
+}
