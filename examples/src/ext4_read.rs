@@ -12,6 +12,8 @@ use ext4_view::{Ext4, Ext4Read};
 use overlaybd_format::ReadAt;
 use tokio::runtime::Handle;
 
+use crate::image_files::{Found, FoundKind};
+
 /// A read-only ext4 filesystem.
 #[derive(Debug)]
 pub struct Ext4Files(Ext4);
@@ -95,38 +97,6 @@ impl Ext4Files {
         }
         Ok(found)
     }
-}
-
-/// An entry of the filesystem.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// Relative to the root, components joined by `/`.
-    pub path: String,
-    /// The lower twelve bits of the mode.
-    pub mode: u16,
-    /// Seconds since 1970.
-    pub mtime: i64,
-    /// What it is.
-    pub kind: FoundKind,
-}
-
-/// What an entry of the filesystem is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum FoundKind {
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Link {
-        /// As stored, not resolved.
-        target: String,
-    },
-    /// A regular file.
-    File {
-        /// Length in bytes.
-        size: u64,
-    },
-    /// A device node, pipe or socket.
-    Special,
 }
 
 fn absolute(path: &str) -> String {

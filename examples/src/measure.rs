@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
 use crate::eager_pull::{self, EagerLayer};
-use crate::ext4_read::Ext4Files;
+use crate::image_files::ImageFilesystem;
 use crate::lazy_image::{LazyImage, with_targets};
 use crate::origin::Origin;
 use crate::progress::{Progress, bytes};
@@ -82,7 +82,7 @@ pub async fn verified(image: &LazyImage, expected: &Expected, progress: Progress
 
     let step = progress.step("Checking the files", 0);
     let (files, file_bytes) = block_in_place(|| {
-        let files = Ext4Files::open(image.reader(), Handle::current())?;
+        let files = ImageFilesystem::open(image.reader(), Handle::current())?.files()?;
         match expected {
             Expected::Tree(tree) => {
                 verify::same_tree(&files, tree, &|n| step.add(n))?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use overlaybd_format::ReadAt;
 use tokio::runtime::Handle;
 
-use crate::ext4_read::{Ext4Files, FoundKind};
+use crate::image_files::{FoundKind, ImageFiles, ImageFilesystem};
 use crate::start_set::{Candidate, Slice, start_set};
 use crate::tree::Tree;
 use crate::verify::Comparison;
@@ -40,14 +40,14 @@ pub fn read_start_set(
     tree: Option<&Tree>,
     done: &(dyn Fn(u64) + Sync),
 ) -> Result<Start> {
-    let open = || Ext4Files::open(Arc::clone(device), runtime.clone());
-    let slices = choose(&open()?)?;
+    let filesystem = ImageFilesystem::open(Arc::clone(device), runtime.clone())?;
+    let slices = choose(&filesystem.files()?)?;
     let first_byte = OnceLock::new();
     let lengths = workers::map(READERS, slices, |slice| {
         let source = source(tree, &slice)?;
         let mut compared = source.as_ref().map(|file| Comparison::new(file, slice.range.start));
         let mut len = 0;
-        open()?.read(&slice.path, slice.range.clone(), |bytes| {
+        filesystem.files()?.read(&slice.path, slice.range.clone(), |bytes| {
             first_byte.get_or_init(Instant::now);
             len += bytes.len() as u64;
             done(bytes.len() as u64);
@@ -64,7 +64,7 @@ pub fn read_start_set(
     Ok(Start { slices: lengths.len(), bytes: lengths.iter().sum(), first_byte, end: Instant::now() })
 }
 
-fn choose(files: &Ext4Files) -> Result<Vec<Slice>> {
+fn choose(files: &ImageFiles) -> Result<Vec<Slice>> {
     let found = files.walk(LISTED)?;
     let candidates: Vec<_> = found
         .iter()

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, ensure};
 use overlaybd_format::ReadAt;
 use referrers::Digest;
 
-use crate::ext4_read::{Ext4Files, Found, FoundKind};
 use crate::hashing::HashingWriter;
+use crate::image_files::{Found, FoundKind, ImageFiles};
 use crate::tree::{Meta, Tree};
 
 /// The sha256 digest, in the form that descriptors use, of everything that `from` holds. `done` is
@@ -52,7 +52,7 @@ pub async fn copy(from: &dyn ReadAt, to: &mut impl Write, done: &(dyn Fn(u64) + 
 /// # Errors
 ///
 /// If anything differs, with the path; or if reading fails.
-pub fn same_tree(files: &Ext4Files, tree: &Tree, done: &dyn Fn(u64)) -> Result<()> {
+pub fn same_tree(files: &ImageFiles, tree: &Tree, done: &dyn Fn(u64)) -> Result<()> {
     let mut found: BTreeMap<_, _> =
         files.walk(usize::MAX)?.into_iter().map(|entry| (entry.path.clone(), entry)).collect();
     found.remove("lost+found");
@@ -89,7 +89,7 @@ pub fn same_tree(files: &Ext4Files, tree: &Tree, done: &dyn Fn(u64)) -> Result<(
 /// # Errors
 ///
 /// If a file cannot be read or is not as long as its inode says.
-pub fn read_all(files: &Ext4Files, done: &dyn Fn(u64)) -> Result<(usize, u64)> {
+pub fn read_all(files: &ImageFiles, done: &dyn Fn(u64)) -> Result<(usize, u64)> {
     let mut count = 0;
     let mut bytes = 0;
     for entry in files.walk(MOST_ENTRIES)? {

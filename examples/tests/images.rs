@@ -7,7 +7,7 @@ mod trees;
 use std::path::Path;
 use std::sync::Arc;
 
-use examples::ext4_read::Ext4Files;
+use examples::image_files::ImageFilesystem;
 use examples::lazy_image::{LazyImage, OpenBlob};
 use examples::oci_image;
 use examples::oci_layout::OciLayout;
@@ -41,7 +41,7 @@ fn the_accelerated_image_refers_to_the_base_and_holds_the_tree() {
 
     let runtime = Runtime::new().unwrap();
     let image = runtime.block_on(open(&layout, &accelerated));
-    let files = Ext4Files::open(image.reader(), runtime.handle().clone()).unwrap();
+    let files = ImageFilesystem::open(image.reader(), runtime.handle().clone()).unwrap().files().unwrap();
     verify::same_tree(&files, &tree, &|_| ()).unwrap();
 }
 

@@ -11,8 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use examples::ext4_read::Ext4Files;
 use examples::hashing::digest_of;
+use examples::image_files::ImageFilesystem;
 use examples::start::read_start_set;
 use examples::tree::Tree;
 use examples::verify;
@@ -23,7 +23,8 @@ use tokio::runtime::Runtime;
 fn a_tree_equals_its_own_device() {
     with_device(|root, device, runtime| {
         let tree = Tree::scan(root, 3).unwrap();
-        let files = Ext4Files::open(Arc::clone(device), runtime.handle().clone()).unwrap();
+        let files =
+            ImageFilesystem::open(Arc::clone(device), runtime.handle().clone()).unwrap().files().unwrap();
         verify::same_tree(&files, &tree, &|_| ()).unwrap();
         let (count, bytes) = verify::read_all(&files, &|_| ()).unwrap();
         assert_eq!((count, bytes), (tree.files().count(), tree.bytes()));
@@ -75,7 +76,8 @@ fn any_difference_is_named() {
                 fs::File::open(path).unwrap().set_modified(time).unwrap();
             }
             let tree = Tree::scan(root, 3).unwrap();
-            let files = Ext4Files::open(Arc::clone(device), runtime.handle().clone()).unwrap();
+            let files =
+                ImageFilesystem::open(Arc::clone(device), runtime.handle().clone()).unwrap().files().unwrap();
             let error = format!("{:#}", verify::same_tree(&files, &tree, &|_| ()).unwrap_err());
             assert!(error.contains(expected), "{expected}: {error}");
         });
