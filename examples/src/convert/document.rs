@@ -28,10 +28,11 @@ pub struct ImageLayer {
 }
 
 impl ImageLayer {
-    /// A full layer. To an image it is a tar that is not compressed, so blob and DiffID are one.
-    pub fn full(blob: Descriptor) -> Self {
+    /// A full layer of the filesystem `fs_type`. To an image it is a tar that is not compressed, so blob and
+    /// DiffID are one.
+    pub fn full(blob: Descriptor, fs_type: &str) -> Self {
         let diff_id = blob.digest.clone();
-        Self { diff_id, descriptor: annotated(blob, FULL_VERSION, []) }
+        Self { diff_id, descriptor: annotated(blob, fs_type, FULL_VERSION, []) }
     }
 
     /// An index-only layer over `target`, a layer of the ordinary image.
@@ -45,7 +46,7 @@ impl ImageLayer {
         };
         let target =
             [(TARGET_DIGEST, target.digest.to_string()), (TARGET_MEDIA_TYPE, target_type.to_owned())];
-        Self { diff_id, descriptor: annotated(blob, INDEX_ONLY_VERSION, target) }
+        Self { diff_id, descriptor: annotated(blob, EROFS, INDEX_ONLY_VERSION, target) }
     }
 
     /// The layer of the ordinary image that it points into, if it is index-only.
@@ -54,11 +55,16 @@ impl ImageLayer {
     }
 }
 
-fn annotated<const N: usize>(mut blob: Descriptor, version: &str, more: [(&str, String); N]) -> Descriptor {
+fn annotated<const N: usize>(
+    mut blob: Descriptor,
+    fs_type: &str,
+    version: &str,
+    more: [(&str, String); N],
+) -> Descriptor {
     let all = [
         (BLOB_DIGEST, blob.digest.to_string()),
         (BLOB_SIZE, blob.size.to_string()),
-        (FS_TYPE, EROFS.to_owned()),
+        (FS_TYPE, fs_type.to_owned()),
         (VERSION, version.to_owned()),
     ];
     blob.annotations.extend(all.into_iter().chain(more).map(|(key, value)| (key.to_owned(), value)));
@@ -217,7 +223,8 @@ const FS_TYPE: &str = "containerd.io/snapshot/overlaybd/blob-fs-type";
 const VERSION: &str = "containerd.io/snapshot/overlaybd/version";
 const TARGET_DIGEST: &str = "containerd.io/snapshot/overlaybd/turbo-oci/target-digest";
 const TARGET_MEDIA_TYPE: &str = "containerd.io/snapshot/overlaybd/turbo-oci/target-media-type";
-const EROFS: &str = "erofs";
+/// The filesystem that a conversion makes.
+pub const EROFS: &str = "erofs";
 const FULL_VERSION: &str = "0.1.0";
 const INDEX_ONLY_VERSION: &str = "0.1.0-turbo.ociv1";
 
@@ -246,7 +253,7 @@ mod tests {
         });
         let source = source.to_string();
         assert_eq!(diff_ids(source.as_bytes()).unwrap(), [digest("a")]);
-        let layer = ImageLayer::full(Descriptor::of(media_type::OCI_LAYER, b"blob"));
+        let layer = ImageLayer::full(Descriptor::of(media_type::OCI_LAYER, b"blob"), EROFS);
         let made = parsed(&config(source.as_bytes(), &[layer]).unwrap());
         let mut expected: Value = serde_json::from_str(&source).unwrap();
         expected["rootfs"]["diff_ids"] = json!([digest("blob")]);

@@ -85,9 +85,10 @@ impl fmt::Display for Mode {
     }
 }
 
-/// The default for full layers.
+/// The default for full layers: the largest blocks that every reader of the format takes, because what a
+/// start waits for is bytes on the network, and the first level that makes layers about as small as gzip does.
 pub fn compression() -> Compression {
-    Compression::new(Algorithm::Zstd).with_block_size(32 << 10).with_threads(threads())
+    Compression::new(Algorithm::Zstd).with_level(6).with_block_size(32 << 10).with_threads(threads())
 }
 
 /// As many threads as there are processors.

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, block_in_place};
 
 use super::Work;
 use super::ahead::ahead;
-use super::document::ImageLayer;
+use super::document::{EROFS, ImageLayer};
 use super::layer_stream::{Encoding, Finished, LayerStream};
 use super::options::{Mode, Options, threads};
 use super::records::{Key, Records};
@@ -183,7 +183,9 @@ impl<'a> Stack<'a> {
         written?;
         layer.check(&stream.finish()?)?;
         self.step.add(layer.blob.size);
-        Ok(self.upload(layer, spool, media_type::OCI_LAYER, begun.elapsed(), ImageLayer::full))
+        Ok(self.upload(layer, spool, media_type::OCI_LAYER, begun.elapsed(), |blob| {
+            ImageLayer::full(blob, EROFS)
+        }))
     }
 
     /// Begins to bring a layer to its place; it is recorded once it is there.

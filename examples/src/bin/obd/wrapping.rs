@@ -50,7 +50,8 @@ pub(crate) struct Codec {
     /// convert: 32]
     #[arg(long = "bs", value_name = "KIB", value_parser = block_size, help_heading = HEADING)]
     block_size: Option<u32>,
-    /// How hard to try: ZSTD up to 22; LZ4 2 to 12, or less than 0 to be faster. [default: 0, the codec's own]
+    /// How hard to try: ZSTD up to 22; LZ4 2 to 12, or less than 0 to be faster. [default: 0, the
+    /// codec's own; of convert: 6]
     #[arg(long, allow_negative_numbers = true, help_heading = HEADING)]
     level: Option<i32>,
     /// Threads that compress. The bytes do not depend on their number. [default: 1; of convert: one for each
