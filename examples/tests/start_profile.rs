@@ -14,8 +14,8 @@ mod trees;
 use std::process::{Command, Output};
 
 use bytes::Bytes;
-use examples::access::Access;
 use examples::accelerated_image::AcceleratedImage;
+use examples::access::Access;
 use examples::image_name::ImageName;
 use examples::image_place::ImagePlace;
 use examples::start_profile::{ARTIFACT_TYPE, Profiles};

@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_has_one_block_or_a_checksum_stays_whole() {
-        let content: Vec<u8> = (0..40_000_u32).map(|n| (n * n >> 9) as u8).collect();
+        let content: Vec<u8> = (0..40_000_u32).map(|n| ((n * n) >> 9) as u8).collect();
         let one = zstd::bulk::compress(&content, 3).unwrap();
         assert_eq!(cut(&one, 1, content.len(), &mut Vec::new()), None);
         let mut checked = frame(&content);

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use examples::access::Access;
+use examples::image_place::ImagePlace;
 use examples::oci_image;
 use examples::oci_layout::OciLayout;
 use examples::publish::publish;
@@ -55,7 +56,8 @@ impl Images {
         let repository = Repository::new(&self.host(), name).unwrap();
         let access = Access { plain_http: true, ..Access::default() };
         let registry = access.registry(&repository).unwrap();
-        publish(&self.layouts[image].1, &registry, &repository, "1", &|_| ()).await.unwrap();
+        let place = ImagePlace::in_repository(registry, repository, &access).unwrap();
+        publish(&self.layouts[image].1, &place, "1", &|_| ()).await.unwrap();
     }
 
     /// Puts the larger image without its accelerated image into the registry, with the tag `1`.
