@@ -1,4 +1,4 @@
-//! Writing a committed layer from sorted segments.
+//! Writing a committed layer from its segments.
 
 mod copy;
 mod options;
@@ -15,8 +15,11 @@ use crate::{Error, Result};
 pub use copy::Source;
 pub use options::LayerOptions;
 
-/// Writes the segments of one layer in ascending order, each byte once, in one pass over the sink
-/// except for what is in front of a ZFile and a tar, which is completed at the end.
+/// Writes the segments of one layer, each byte once, in one pass over the sink except for what is in front
+/// of a ZFile and a tar, which is completed at the end.
+///
+/// Data is stored in the order in which it comes. That is best the order of the device, as a reader has
+/// fewer and longer segments then; what is known last may come last, wherever it belongs.
 ///
 /// A sink that is abandoned before [`finish`](Self::finish) holds nothing that opens as a layer.
 ///
@@ -65,12 +68,12 @@ impl<W: Write> LayerWriter<W> {
         Ok(writer)
     }
 
-    /// Stores `bytes` at byte `offset` of the device. Both ends lie on sectors, behind all that was
-    /// written before.
+    /// Stores `bytes` at byte `offset` of the device. Both ends lie on sectors, and nothing was written
+    /// between them before.
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidWrite`]; [`Error::Io`] and [`Error::Limit`], after which the layer cannot be
+    /// [`Error::InvalidWrite`], for some overlaps only at the end; [`Error::Io`] and [`Error::Limit`], after which the layer cannot be
     /// finished.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.check(offset, bytes.len() as u64)?;
@@ -113,8 +116,8 @@ impl<W: Write> LayerWriter<W> {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`]; [`Error::InvalidWrite`] if the layer is too large for the form of its tar, if a copy
-    /// has failed or was dropped, or if an index-only layer has nothing but segments of its target.
+    /// [`Error::Io`]; [`Error::InvalidWrite`] if segments overlap, if the layer is too large for the form of
+    /// its tar, if a copy has failed or was dropped, or if an index-only layer has nothing but segments of its target.
     pub fn finish(mut self) -> Result<W> {
         self.check_complete()?;
         if self.options.index_only && self.index.is_all_target() {
@@ -122,7 +125,7 @@ impl<W: Write> LayerWriter<W> {
             let why = "an index-only layer needs a segment that is not in its target";
             return Err(Error::InvalidWrite { offset: self.position, len: 0, why });
         }
-        let index = if self.options.index_only { self.index.encode_unpadded() } else { self.index.encode() };
+        let index = if self.options.index_only { self.index.encode_unpadded() } else { self.index.encode() }?;
         let entries = (index.len() / lsmt::ENTRY_SIZE) as u64;
         let trailer = self.record(lsmt::FLAG_DATA | lsmt::FLAG_SEALED, self.position, entries);
         self.append(&index)?;
