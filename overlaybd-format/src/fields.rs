@@ -1,4 +1,16 @@
-//! Little-endian fields of a packed record, taken one after the other.
+//! Little-endian fields of a packed record, by their places or taken one after the other.
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().copied().map(u16::from_le_bytes)
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
+}
+
+pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
+}
 
 /// A reader over the bytes of one record. Every call is `None` once the record is exhausted.
 #[derive(Debug)]

@@ -11,6 +11,7 @@ mod ext4_extents;
 
 use std::ops::Range;
 
+use crate::fields::{u16_at, u32_at};
 use crate::{Error, ReadAt, Result};
 
 use erofs::Erofs;
@@ -115,19 +116,7 @@ async fn read(device: &dyn ReadAt, range: Range<u64>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().copied().map(u16::from_le_bytes)
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().copied().map(u64::from_le_bytes)
-}
-
-/// Both filesystems have their superblock in this place; it leaves room for a boot sector.
+/// Both filesystems have their superblock in this place.
 const SUPERBLOCK: Range<u64> = 1024..2048;
 /// Ranges of one file: the reference asks the kernel for no more than 8192.
 const MOST_RANGES: usize = 1 << 16;

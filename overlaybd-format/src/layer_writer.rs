@@ -2,7 +2,7 @@
 
 mod copy;
 mod options;
-mod zeros;
+pub(crate) mod zeros;
 
 use std::fmt;
 use std::io::{Seek, Write};
@@ -131,6 +131,11 @@ impl<W: Write> LayerWriter<W> {
         self.append(&index)?;
         self.append(&trailer.encode())?;
         self.content.finish()
+    }
+
+    #[cfg(feature = "convert")]
+    pub(crate) fn options(&self) -> &LayerOptions {
+        &self.options
     }
 
     fn check(&self, offset: u64, len: u64) -> Result<()> {

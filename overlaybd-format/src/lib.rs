@@ -89,6 +89,7 @@ mod content_writer;
 #[cfg(feature = "convert")]
 pub mod convert;
 mod digest;
+mod erofs;
 mod error;
 mod extent;
 mod fields;

@@ -17,6 +17,11 @@ pub struct Limits {
     pub trace_records: usize,
     /// Bytes of the records before an entry of a tar, of a long name or of a sparse map.
     pub tar_records: u64,
+    /// Files, directories and links of a layer that is converted, and of the filesystem that it becomes
+    /// part of (some hundred bytes each).
+    pub files: u64,
+    /// Bytes of their names, attributes and link targets, and of contents that have to be held.
+    pub file_bytes: u64,
     /// Checkpoints of one gzip index (40 bytes each).
     pub gzip_checkpoints: u64,
 }
@@ -30,6 +35,8 @@ impl Default for Limits {
             zfile_blocks: 256 << 20,
             trace_records: 1 << 20,
             tar_records: 1 << 20,
+            files: 4 << 20,
+            file_bytes: 1 << 30,
             gzip_checkpoints: 4 << 20,
         }
     }

@@ -5,7 +5,10 @@
 
 use std::ops::Range;
 
-use super::{Inode, Kind, read, u16_at, u32_at, u64_at};
+use super::{Inode, Kind, read, u16_at, u32_at};
+use crate::erofs::directory;
+use crate::erofs::inode::{COMPACT, EXTENDED, InodeRecord, Layout};
+use crate::erofs::superblock::Superblock;
 use crate::{Error, ReadAt, Result};
 
 /// The geometry of an EROFS filesystem.
@@ -20,60 +23,36 @@ pub(crate) struct Erofs {
 
 impl Erofs {
     pub(super) fn detect(superblock: &[u8]) -> bool {
-        u32_at(superblock, 0) == Some(MAGIC)
+        Superblock::detect(superblock)
     }
 
     pub(super) fn decode(superblock: &[u8]) -> Result<Self> {
-        let broken = |why: String| Error::broken("EROFS superblock", super::SUPERBLOCK.start, why);
-        let short = || broken("it is too short".to_owned());
-        let features = u32_at(superblock, 80).ok_or_else(short)?;
-        if features & !KNOWN_FEATURES != 0 {
-            let value = u64::from(features & !KNOWN_FEATURES);
-            return Err(Error::Unsupported { what: "EROFS features", value });
-        }
-        let shift = superblock.get(12).copied().ok_or_else(short)?;
-        let directory_shift = superblock.get(90).copied().ok_or_else(short)?;
-        if !(9..=16).contains(&shift) || directory_shift != 0 {
-            return Err(broken(format!(
-                "blocks of 2^{shift} bytes, directory blocks 2^{directory_shift} times larger"
-            )));
-        }
-        let block_size = 1 << shift;
-        let meta = u64::from(u32_at(superblock, 40).ok_or_else(short)?);
-        let root = u16_at(superblock, 14).ok_or_else(short)?.into();
-        Ok(Self { block_size, inodes_at: meta.saturating_mul(block_size), root })
+        let Superblock { block_size, meta_block, root, .. } = Superblock::decode(superblock)?;
+        Ok(Self {
+            block_size,
+            inodes_at: u64::from(meta_block).saturating_mul(block_size),
+            root: root.into(),
+        })
     }
 
     pub(super) async fn inode(&self, device: &dyn ReadAt, number: u64) -> Result<Inode> {
         let at = self.inodes_at.saturating_add(number.saturating_mul(COMPACT));
-        let compact = read(device, at..at.saturating_add(COMPACT)).await?;
-        let short = || Error::broken("EROFS inode", at, "it is too short");
-        let format = u16_at(&compact, 0).ok_or_else(short)?;
-        let (inode, size) = if format & 1 == 0 {
-            let size = u32_at(&compact, 8).ok_or_else(short)?;
-            (compact, size.into())
-        } else {
-            let extended = read(device, at..at.saturating_add(EXTENDED)).await?;
-            let size = u64_at(&extended, 8).ok_or_else(short)?;
-            (extended, size)
-        };
-        // Attributes follow the inode: none, or a header of 12 bytes and 4 for each further count.
-        let xattrs = match u64::from(u16_at(&inode, 2).ok_or_else(short)?) {
-            0 => 0,
-            count => count.saturating_sub(1).saturating_mul(4).saturating_add(12),
-        };
-        let mode = u16_at(&inode, 4).ok_or_else(short)?;
-        let union = u32_at(&inode, 16).ok_or_else(short)?;
-        let place =
-            Place { at, end: at.saturating_add(inode.len() as u64).saturating_add(xattrs), union, size };
+        let mut bytes = read(device, at..at.saturating_add(COMPACT)).await?;
+        if InodeRecord::is_extended(&bytes) {
+            bytes = read(device, at..at.saturating_add(EXTENDED)).await?;
+        }
+        let inode =
+            InodeRecord::decode(&bytes).ok_or_else(|| Error::broken("EROFS inode", at, "it is too short"))?;
+        let end = at.saturating_add(inode.len).saturating_add(inode.attributes_len());
+        let place = Place { at, end, union: inode.place, size: inode.size };
 
-        let kind = Kind::of_mode(mode);
-        let stored = match format >> 1 & 7 {
+        let kind = Kind::of_mode(inode.mode);
+        let stored = match inode.layout {
             _ if kind == Kind::Special => Some(Vec::new()),
-            0 => Some(self.flat(device, &place, false)?),
-            2 => Some(self.flat(device, &place, true)?),
-            4 => self.chunks(device, &place).await?,
-            _ => None,
+            Layout::Plain => Some(self.flat(device, &place, false)?),
+            Layout::Inline => Some(self.flat(device, &place, true)?),
+            Layout::Chunks => self.chunks(device, &place).await?,
+            Layout::Other => None,
         };
         Ok(Inode { kind, stored })
     }
@@ -135,25 +114,8 @@ impl Erofs {
     }
 
     pub(super) fn names<'a>(&self, content: &'a [u8]) -> Result<Vec<(&'a [u8], u64)>> {
-        let broken = |why: &str| Error::broken("EROFS directory", 0, why.to_owned());
-        let mut names = Vec::new();
-        for block in content.chunks(usize::try_from(self.block_size).unwrap_or(usize::MAX)) {
-            // The names stand behind the entries, so the first one says how many entries there are.
-            let first = u16_at(block, NAME_AT).map_or(0, usize::from);
-            let entries =
-                block.get(..first).filter(|_| first > 0).map(|entries| entries.as_chunks::<ENTRY_SIZE>().0);
-            let entries = entries.ok_or_else(|| broken("names outside their block"))?;
-            for (number, entry) in entries.iter().enumerate() {
-                let start = u16_at(entry, NAME_AT).map_or(0, usize::from);
-                let next = entries.get(number.saturating_add(1)).and_then(|next| u16_at(next, NAME_AT));
-                let end = next.map_or(block.len(), usize::from);
-                let name = block.get(start..end).ok_or_else(|| broken("names out of order"))?;
-                // The last name ends at a NUL or with the block.
-                let len = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-                names.push((name.get(..len).unwrap_or_default(), u64_at(entry, 0).unwrap_or_default()));
-            }
-        }
-        Ok(names)
+        let entries = directory::decode(content, self.block_size)?;
+        Ok(entries.into_iter().map(|entry| (entry.name, entry.inode)).collect())
     }
 }
 
@@ -170,19 +132,10 @@ struct Place {
 }
 
 // The kernel's fs/erofs/erofs_fs.h and its documentation of EROFS have these numbers.
-const MAGIC: u32 = 0xe0f5_e1e2;
-/// Features that say no more than that some files may be compressed, deduplicated, chunked or on
-/// further devices, or how attributes are named. Those above move inodes or widen block numbers.
-const KNOWN_FEATURES: u32 = 0x7f;
-const COMPACT: u64 = 32;
-const EXTENDED: u64 = 64;
 const CHUNK_BITS: u32 = 0x1f;
 const CHUNK_INDEXES: u32 = 0x20;
 /// The block of a chunk that has none.
 const HOLE: u32 = u32::MAX;
-const ENTRY_SIZE: usize = 12;
-/// The place of a name's offset in its entry.
-const NAME_AT: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -2,15 +2,15 @@
 
 /// A part of the data.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Run<'a> {
-    pub(super) bytes: &'a [u8],
+pub(crate) struct Run<'a> {
+    pub(crate) bytes: &'a [u8],
     /// Whether all of it is zeros and need not be stored.
-    pub(super) zeroed: bool,
+    pub(crate) zeroed: bool,
 }
 
 /// Cuts `bytes`, which belong at byte `offset` of the device, where pages of zeros begin and end. If
 /// zeros are not `wanted`, all is one run.
-pub(super) fn runs(offset: u64, bytes: &[u8], wanted: bool) -> impl Iterator<Item = Run<'_>> {
+pub(crate) fn runs(offset: u64, bytes: &[u8], wanted: bool) -> impl Iterator<Item = Run<'_>> {
     let mut rest = bytes;
     let mut at = offset;
     std::iter::from_fn(move || {

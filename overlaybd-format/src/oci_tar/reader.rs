@@ -35,6 +35,8 @@ pub struct TarReader<R> {
     input: R,
     /// Bytes read so far.
     at: u64,
+    /// Where the header of the current entry is.
+    entry_at: u64,
     /// Bytes of the current entry's content that were not read, and of the padding behind it.
     content: u64,
     padding: u64,
@@ -49,6 +51,7 @@ impl<R: Read> TarReader<R> {
         Self {
             input,
             at: 0,
+            entry_at: 0,
             content: 0,
             padding: 0,
             global: Pax::default(),
@@ -95,9 +98,36 @@ impl<R: Read> TarReader<R> {
                     self.global.add(&records).map_err(wrong)?;
                     said.pax.add(&records).map_err(wrong)?;
                 }
-                _ => return self.entry(at, &header, size, said).map(Some),
+                _ => {
+                    self.entry_at = at;
+                    return self.entry(at, &header, size, said).map(Some);
+                }
             }
         }
+    }
+
+    /// Where the header of the current entry is, in bytes of the stream.
+    pub(crate) fn entry_at(&self) -> u64 {
+        self.entry_at
+    }
+
+    /// Passes over the content of the current entry up to byte `at` of the stream.
+    pub(crate) fn skip_content_to(&mut self, at: u64) -> Result<()> {
+        let mut skipped = vec![0; 16 << 10];
+        while let Some(rest @ 1..) = at.checked_sub(self.at) {
+            let len = usize::try_from(rest).unwrap_or(usize::MAX).min(skipped.len());
+            self.read_content(skipped.get_mut(..len).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// Fills `buf` with what comes next of the content of the current entry.
+    pub(crate) fn read_content(&mut self, buf: &mut [u8]) -> Result<()> {
+        self.content = match self.content.checked_sub(buf.len() as u64) {
+            Some(rest) => rest,
+            None => return Err(broken(self.entry_at, "less content than its size says")),
+        };
+        self.read_exact(buf)
     }
 
     /// The stored bytes of the current entry, one range after the other, as far as they were not read.
