@@ -6,7 +6,7 @@
 //!  origin ─┘    in the background, at a rate
 //! ```
 //!
-//! The partial file grows at its end only and is locked by whoever completes it, so that a later attempt,
+//! It may wait until the blob is used densely enough to be worth it. The partial file grows at its end only and is locked by whoever completes it, so that a later attempt,
 //! also of another process, goes on where the last one stopped. What is in it counts for nothing until
 //! the digest of the whole has been computed over every byte. When that does not match, the file is emptied
 //! and filled once more, from the origin alone.
@@ -38,11 +38,16 @@ pub struct CompleteOptions {
     /// Requests at once. More than one helps where the link is longer than a request. With a rate there is
     /// only one.
     pub parallel: usize,
+    /// Waits until so many hundredths of the blob have been fetched for readers and prefetch; 0: begins at once.
+    ///
+    /// Where a reader uses a blob densely, the whole of it in large requests is here sooner than what is left of
+    /// it in small ones; where it does not, nothing is fetched in vain.
+    pub after_percent: u8,
 }
 
 impl Default for CompleteOptions {
     fn default() -> Self {
-        Self { bytes_per_second: None, parallel: 2 }
+        Self { bytes_per_second: None, parallel: 2, after_percent: 0 }
     }
 }
 
@@ -58,6 +63,13 @@ impl CompleteOptions {
     #[must_use]
     pub fn with_parallel(mut self, requests: usize) -> Self {
         self.parallel = requests;
+        self
+    }
+
+    /// Sets [`after_percent`](Self::after_percent).
+    #[must_use]
+    pub fn with_after_percent(mut self, percent: u8) -> Self {
+        self.after_percent = percent;
         self
     }
 }
@@ -111,6 +123,8 @@ impl Completion<'_> {
             }
         }
         let (path, size, digest) = (self.path.clone(), self.blob.size(), self.digest);
+        let share = (size / 100).saturating_mul(self.options.after_percent.into());
+        self.terms.meter.until_fetched(share).await;
         if let Some(file) = self.job(move || LocalFile::open_checked(&path, size, digest)).await? {
             return Ok(Arc::new(file));
         }
@@ -156,30 +170,41 @@ impl Completion<'_> {
             .map(|(partial, _)| partial)
     }
 
-    /// The bytes of `range`: from the stores where they have them, else from the origin.
+    /// The bytes of `range`: from the stores where they have them, else from the origin. What is held between two
+    /// missing parts is fetched along where that is quicker than another request, unless a rate is to be kept.
     async fn window(&self, range: Range<u64>, use_stores: bool) -> Result<Vec<Bytes>> {
-        let Terms { cache, urgency, .. } = &self.terms;
+        let Terms { cache, urgency, meter, .. } = &self.terms;
         let _permit = cache.in_flight.enter(range.end.saturating_sub(range.start), urgency).await?;
-        let (mut pieces, mut missing) = (Vec::new(), range.start..range.start);
-        if use_stores && let Some(chunk) = self.copied(&range).await {
-            return Ok(vec![chunk]);
+        if use_stores && let Some(window) = self.copied(&range).await {
+            return Ok(vec![window]);
         }
-        // A window that starts inside a chunk, after an interruption, takes that part from the origin.
+        let max_gap = if self.options.bytes_per_second.is_some() { 0 } else { cache.shape.max_gap };
+        // What is missing, and what is held after it.
+        let (mut pieces, mut missing, mut held) = (Vec::new(), range.start..range.start, Vec::new());
         let keys: Vec<_> = self.blob.keys(range.clone()).collect();
         for key in keys {
             let wanted = key.range().start.max(range.start)..key.range().end.min(range.end);
-            let stored =
-                if use_stores && wanted == key.range() { self.terms.stored(&key).await } else { None };
+            // A window that starts inside a chunk, after an interruption, takes that part from the origin.
+            let is_whole = wanted == key.range();
+            let stored = if use_stores && is_whole { self.terms.stored(&key).await } else { None };
+            let gap = wanted.end.saturating_sub(missing.end);
             match stored {
-                None => missing.end = wanted.end,
+                Some(chunk) if !missing.is_empty() && gap <= max_gap => held.push(chunk),
                 Some(chunk) => {
                     self.download(missing, &mut pieces).await?;
-                    missing = wanted.end..wanted.end;
+                    pieces.append(&mut held);
                     pieces.push(chunk);
+                    missing = wanted.end..wanted.end;
+                }
+                None => {
+                    let fetched_along: usize = held.drain(..).map(|chunk| chunk.len()).sum();
+                    meter.counts.bytes_in_gaps.add(fetched_along as u64);
+                    missing.end = wanted.end;
                 }
             }
         }
         self.download(missing, &mut pieces).await?;
+        pieces.append(&mut held);
         Ok(pieces)
     }
 

@@ -72,7 +72,7 @@ impl Download<'_> {
                 Ok(piece) => {
                     self.failures = 0;
                     self.rest.start = self.rest.start.saturating_add(piece.len() as u64);
-                    self.ask.meter.counts.bytes_fetched.add(piece.len() as u64);
+                    self.ask.meter.fetched(piece.len() as u64);
                     return Ok(Some(piece));
                 }
                 Err(error) if error.is_transient() => self.recover(error).await?,

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::channel::oneshot;
+
 use crate::histogram::{Histogram, Recorder};
 use crate::observer::{Event, Observer};
+use crate::sync::{Mutex, lock};
 use crate::{BlobId, Error, Priority};
 
 /// Declares the public snapshot and the counters behind it from one list.
@@ -102,11 +105,13 @@ pub(crate) struct Meter {
     blob: BlobId,
     pub(crate) counts: Counts,
     observer: Option<Arc<dyn Observer>>,
+    /// Who waits for so many fetched bytes.
+    waiting: Mutex<Vec<(u64, oneshot::Sender<()>)>>,
 }
 
 impl Meter {
     pub(crate) fn new(blob: BlobId, observer: Option<Arc<dyn Observer>>) -> Self {
-        Self { blob, counts: Counts::default(), observer }
+        Self { blob, counts: Counts::default(), observer, waiting: Mutex::default() }
     }
 
     pub(crate) fn snapshot(&self) -> Stats {
@@ -116,6 +121,30 @@ impl Meter {
     pub(crate) fn read(&self, range: Range<u64>, took: Duration, error: Option<&Error>) {
         self.counts.read_latency.add(took);
         self.tell(|| Event::Read { range, took, error });
+    }
+
+    pub(crate) fn fetched(&self, bytes: u64) {
+        self.counts.bytes_fetched.add(bytes);
+        let mut waiting = lock(&self.waiting);
+        if !waiting.is_empty() {
+            let fetched = self.counts.bytes_fetched.get();
+            // Dropping the sender is the message.
+            waiting.retain(|(bytes, sender)| *bytes > fetched && !sender.is_canceled());
+        }
+    }
+
+    /// Completes when `bytes` have been fetched.
+    pub(crate) async fn until_fetched(&self, bytes: u64) {
+        let receiver = {
+            let mut waiting = lock(&self.waiting);
+            if self.counts.bytes_fetched.get() >= bytes {
+                return;
+            }
+            let (sender, receiver) = oneshot::channel();
+            waiting.push((bytes, sender));
+            receiver
+        };
+        let _ = receiver.await;
     }
 
     pub(crate) fn first_byte(&self, range: &Range<u64>, priority: Priority, took: Duration) {

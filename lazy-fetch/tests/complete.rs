@@ -22,7 +22,8 @@ const LEN: usize = 1000 * KIB + 17;
 
 /// A blob that is brought in windows of 64 KiB, and a directory for it.
 fn world() -> (UnderTest, TempDir, PathBuf) {
-    let world = build(LEN, options().with_max_request_len(64 << 10), |source| source.with_piece(64 << 10));
+    let options = options().with_max_request_len(64 << 10).with_max_gap(8 << 10);
+    let world = build(LEN, options, |source| source.with_piece(64 << 10));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("blob");
     (world, dir, path)
@@ -240,4 +241,28 @@ fn completing_into_another_file_copies_and_into_the_same_one_does_nothing() {
     fs::write(&other, bytes).unwrap();
     complete(&world, &other, CompleteOptions::default()).unwrap();
     assert_eq!((world.blob.stats().requests, world.blob.stats().mismatches), (requests, 0));
+}
+
+#[test]
+fn short_held_parts_are_fetched_along_unless_bytes_are_what_counts() {
+    let chunk = 4 * KIB;
+    for (rate, requests, again) in [(None, 4, 3), (Some(1 << 30), 6, 0)] {
+        let options = options().with_max_request_len(1 << 20).with_max_gap(8 << 10);
+        let world = build(40 * chunk, options, |source| source);
+        // One chunk, two, and three that are too many; the first and the last one are between nothing.
+        for held in [0..1, 4..5, 8..10, 20..23, 39..40] {
+            world.read(held.start * chunk, (held.end - held.start) * chunk).unwrap();
+        }
+        let (dir, before) = (tempfile::tempdir().unwrap(), world.blob.stats());
+        let mut options = CompleteOptions::default();
+        options.bytes_per_second = rate;
+        complete(&world, &dir.path().join("blob"), options).unwrap();
+        let stats = world.blob.stats();
+        assert_eq!(stats.bytes_in_gaps, again * chunk as u64);
+        assert_eq!(
+            stats.bytes_fetched - before.bytes_fetched,
+            (40 - 8) as u64 * chunk as u64 + stats.bytes_in_gaps
+        );
+        assert_eq!(stats.requests - before.requests, requests - 2);
+    }
 }
