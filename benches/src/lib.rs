@@ -3,4 +3,5 @@
 pub mod device;
 pub mod floor;
 pub mod mapped;
+pub mod origin;
 pub mod random;
