@@ -40,6 +40,8 @@ pub struct Blob {
 struct Inner {
     cache: Arc<Shared>,
     id: BlobId,
+    /// Of its chunks.
+    cached_as: BlobId,
     size: u64,
     source: Arc<dyn BlobSource>,
     meter: Arc<Meter>,
@@ -62,7 +64,9 @@ impl Blob {
         let BlobOptions { prefetch, verifier } = options;
         let (completed, prefetch) = (Mutex::new(None), Mutex::new(prefetch));
         let discards = cache.discards.of(&id);
-        let inner = Inner { cache, id, size, source, meter, verifier, completed, prefetch, discards };
+        let cached_as = if verifier.is_some() { id.verified() } else { id.clone() };
+        let inner =
+            Inner { cache, id, cached_as, size, source, meter, verifier, completed, prefetch, discards };
         Self { inner: Arc::new(inner) }
     }
 
@@ -346,7 +350,7 @@ impl Inner {
 
     fn keys(&self, range: Range<u64>) -> impl Iterator<Item = ChunkKey> {
         plan::covering(range, self.cache.chunk_size, self.size).map(|chunk| ChunkKey {
-            blob: self.id.clone(),
+            blob: self.cached_as.clone(),
             offset: chunk.start,
             // A chunk is never longer than the chunk size, which is a u32.
             len: (chunk.end - chunk.start) as u32,

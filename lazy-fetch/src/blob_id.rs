@@ -12,8 +12,14 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// Ids come from manifests and command lines. Only letters, digits and `. _ : + = -` are accepted, the
 /// first one a letter or digit, at most 200 of them: no id leaves the directory of a store.
+///
+/// A blob that is read with a [`Verifier`](crate::Verifier) is in memory under an id of its own, which looks the same and
+/// is not equal: what was never checked must not be taken for what was.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BlobId(Arc<str>);
+pub struct BlobId {
+    name: Arc<str>,
+    is_verified: bool,
+}
 
 impl BlobId {
     /// Checks and takes an id.
@@ -27,7 +33,7 @@ impl BlobId {
             && id.starts_with(|c: char| c.is_ascii_alphanumeric())
             && id.chars().all(|c| c.is_ascii_alphanumeric() || "._:+=-".contains(c));
         if accepted {
-            Ok(Self(id.into()))
+            Ok(Self { name: id.into(), is_verified: false })
         } else {
             Err(Error::new(
                 ErrorKind::InvalidInput,
@@ -38,13 +44,23 @@ impl BlobId {
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
+    }
+
+    /// The id of the same blob among those that are checked.
+    pub(crate) fn verified(&self) -> Self {
+        Self { name: Arc::clone(&self.name), is_verified: true }
+    }
+
+    /// The id that everybody knows.
+    pub(crate) fn plain(&self) -> Self {
+        Self { name: Arc::clone(&self.name), is_verified: false }
     }
 }
 
 impl fmt::Display for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 

@@ -30,8 +30,8 @@ impl BlobOptions {
         self
     }
 
-    /// Sets [`verifier`](Self::verifier). Blobs of one id share their chunks in memory: what one without a
-    /// verifier brought is not checked again, so all of them are to be opened with it.
+    /// Sets [`verifier`](Self::verifier). What blobs of the same id without a verifier bring is not taken from
+    /// memory, and checked when it is taken from another store.
     #[must_use]
     pub fn with_verifier(mut self, verifier: Arc<dyn Verifier>) -> Self {
         self.verifier = Some(verifier);

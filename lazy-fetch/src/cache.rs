@@ -185,7 +185,8 @@ impl Cache {
 
     /// Opens the blob `id` of `size` bytes, which `source` brings, with readahead. No I/O.
     ///
-    /// Blobs of the same id share chunks and fetches, whatever their sources.
+    /// Blobs of the same id share chunks and fetches, whatever their sources; those with a verifier among
+    /// themselves.
     pub fn open(&self, id: BlobId, size: u64, source: Arc<dyn BlobSource>) -> Blob {
         Blob::new(Arc::clone(&self.shared), id, size, source, BlobOptions::default())
     }

@@ -97,7 +97,7 @@ impl Error {
             return self;
         }
         self.map(|inner| {
-            inner.blob = Some(blob.clone());
+            inner.blob = Some(blob.plain());
             inner.range = Some(range);
         })
     }

@@ -35,7 +35,8 @@ use crate::{BlobId, Error, ErrorKind, Result};
 /// The suite in `conformance` (feature `conformance`) checks this contract.
 #[async_trait]
 pub trait ChunkStore: Send + Sync + fmt::Debug {
-    /// The chunk, if it is in memory. Neither waits, nor does I/O, nor allocates.
+    /// The chunk, if it is in memory. Neither waits, nor does I/O, nor allocates. Not of another key, also where
+    /// the ids of two blobs look the same: what comes from here is not checked by a verifier.
     fn try_get(&self, key: &ChunkKey) -> Option<Bytes>;
 
     /// The chunk, if the store has it.

@@ -127,3 +127,27 @@ fn an_observer_learns_what_happened_in_order() {
     let stats = blob.stats();
     assert_eq!((stats.read_latency.count(), stats.first_byte_latency.count()), (1, 3));
 }
+
+#[test]
+fn what_was_brought_without_digests_is_not_taken_for_checked() {
+    let time = VirtualTime::new();
+    let dir = tempfile::tempdir().unwrap();
+    let disk = DiskStore::open(Arc::new(time.clone()), dir.path(), DiskOptions::default()).unwrap();
+    let world = build_over(time, LEN, options(), vec![Arc::new(disk)], |source| source);
+    // Wrong on the way, which nobody notices: it is in memory and on the disk.
+    world.source.break_next(Fault::Flip(7));
+    let mut buf = [0; 10];
+    world.time.block_on(world.blob.read_at(&mut buf, 0)).unwrap();
+    assert_ne!(buf, world.content[..10]);
+    // Another fetch of that kind is under way when the reader with digests comes.
+    world.source.break_next(Fault::Flip(u64::from(CHUNK) + 7));
+    world.blob.prefetch(std::iter::once(u64::from(CHUNK)..2 * u64::from(CHUNK)));
+    let blob = verified(&world);
+    world.time.block_on(read_and_compare(&blob, &world.content, 0, 2 * CHUNK as usize)).unwrap();
+    world.time.run_until_idle();
+    world.time.block_on(read_and_compare(&blob, &world.content, 0, 2 * CHUNK as usize)).unwrap();
+    assert!(blob.try_read_at(&mut buf, 0).unwrap() && buf == world.content[..10]);
+    // The disk is shared: what is checked there when it is read serves both.
+    let error = world.time.block_on(blob.read_at(&mut buf, LEN as u64)).unwrap_err();
+    assert_eq!(error.blob(), Some(&id()), "one name for all");
+}

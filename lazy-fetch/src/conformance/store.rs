@@ -29,6 +29,9 @@ pub async fn chunk_store(store: Arc<dyn ChunkStore>) {
         assert_miss(&*store, other, "a chunk comes back under another key").await;
     }
 
+    let checked = ChunkKey { blob: key.blob.verified(), ..key.clone() };
+    assert!(store.try_get(&checked).is_none(), "a chunk in memory is taken for one that was checked");
+
     assert!(
         store.put(&key, Bytes::from_static(b"short")).await.is_err(),
         "a chunk of the wrong length is kept"

@@ -199,14 +199,15 @@ impl ChunkStore for DiskStore {
 
     async fn get(&self, key: &ChunkKey) -> Option<Bytes> {
         // A miss is answered from memory.
-        let held = lock(&self.shared.ledger).touch(key)?;
-        let (shared, key) = (Arc::clone(&self.shared), key.clone());
+        let key = plain(key);
+        let held = lock(&self.shared.ledger).touch(&key)?;
+        let shared = Arc::clone(&self.shared);
         blocking(&*self.runtime, move || shared.read(&key, held)).await.ok().flatten()
     }
 
     async fn put(&self, key: &ChunkKey, chunk: Bytes) -> Result<()> {
         key.check_len(&chunk)?;
-        let (shared, key) = (Arc::clone(&self.shared), key.clone());
+        let (shared, key) = (Arc::clone(&self.shared), plain(key));
         blocking(&*self.runtime, move || {
             shared.write(&key, &chunk).map_err(|e| {
                 Error::new(ErrorKind::Storage, format!("keeping a chunk in {}", shared.dir.display()))
@@ -218,7 +219,7 @@ impl ChunkStore for DiskStore {
     }
 
     async fn remove(&self, key: &ChunkKey) {
-        let (shared, key) = (Arc::clone(&self.shared), key.clone());
+        let (shared, key) = (Arc::clone(&self.shared), plain(key));
         // A runtime that shuts down leaves a chunk that its check or the next reader finds out.
         let _ = blocking(&*self.runtime, move || {
             if lock(&shared.ledger).remove(&key.blob, key.offset).is_some() {
@@ -227,6 +228,11 @@ impl ChunkStore for DiskStore {
         })
         .await;
     }
+}
+
+/// The key that chunks are kept under: those with a verifier are checked when they are taken out again.
+fn plain(key: &ChunkKey) -> ChunkKey {
+    ChunkKey { blob: key.blob.plain(), ..*key }
 }
 
 /// What follows blocks.
