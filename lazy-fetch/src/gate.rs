@@ -232,6 +232,23 @@ mod tests {
         assert!(heavy.is_some() && try_enter(&gate, 1, Priority::OnDemand).is_none());
     }
 
+    #[test]
+    #[cfg(feature = "http")]
+    fn a_limit_that_is_raised_lets_in_at_once_and_one_that_is_cut_takes_nothing_away() {
+        let gate = Gate::new(2);
+        let held = [(); 2].map(|()| try_enter(&gate, 1, Priority::OnDemand).unwrap());
+        let urgency = urgency(Priority::OnDemand);
+        let mut waiting = Box::pin(gate.enter(1, &urgency));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        gate.set_limit(3);
+        let third = waiting.as_mut().now_or_never().unwrap();
+        gate.set_limit(1);
+        assert_eq!(gate.used(), 3);
+        drop((held, third));
+        let one = try_enter(&gate, 1, Priority::OnDemand);
+        assert!(one.is_some() && try_enter(&gate, 1, Priority::OnDemand).is_none());
+    }
+
     proptest! {
         #[test]
         fn the_limit_holds_and_everybody_gets_in(
