@@ -230,6 +230,15 @@ async fn nobody_at_the_address_is_a_connection_error() {
 }
 
 #[tokio::test]
+async fn a_name_that_nobody_knows_is_a_connection_error_that_may_pass() {
+    // A name that is reserved for not being there (RFC 6761, section 6.4).
+    let endpoint = Arc::new(Location::new("http://nobody.invalid/blob?sig=s3cret"));
+    let error = fetch_range(&HttpSource::new(client(), endpoint, 10), 0, 10).await.1.unwrap();
+    assert!(error.kind() == ErrorKind::Connection && error.is_transient(), "{error}");
+    assert!(!error.to_string().contains("s3cret"), "{error}");
+}
+
+#[tokio::test]
 async fn a_server_that_never_answers_is_given_up_at_the_deadline() {
     let server = Server::start(|_, _| Reply::ThenStall(Vec::new())).await;
     let deadline = Instant::now() + Duration::from_millis(200);
