@@ -3,7 +3,7 @@
 //! A fetch from which nothing comes for a while is given up: its origin does not answer. But one that still waits
 //! for its turn has not asked, and one that skips bytes nobody wants is not stuck. Both say so here.
 
-use std::future::{Future, pending, poll_fn};
+use std::future::{pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
