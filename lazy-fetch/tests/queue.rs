@@ -14,7 +14,7 @@ use futures::lock::Mutex;
 use lazy_fetch::conformance::VirtualTime;
 use lazy_fetch::{
     Blob, BlobOptions, BlobSource, ByteStream, Cache, Fallback, FetchRequest, MemorySource, NoPrefetch,
-    Result, RetryOptions, Runtime,
+    Result, RetryOptions, Runtime, Throttle,
 };
 
 const CHUNKS: usize = 8;
@@ -93,4 +93,14 @@ fn a_mirror_is_not_passed_over_for_its_queue() {
     let blob = open(&time, Arc::new(fallback));
     read_all(&time, &blob);
     assert_eq!(origin.asked.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_rate_that_is_kept_is_no_stall() {
+    let time = VirtualTime::new();
+    let runtime: Arc<dyn Runtime> = Arc::new(time.clone());
+    let slow = Throttle::new(runtime, Arc::new(MemorySource::new(content(LEN))), u64::from(CHUNK) / 2);
+    let blob = open(&time, Arc::new(slow));
+    read_all(&time, &blob);
+    assert_eq!((time.elapsed().as_secs(), blob.stats().retries), (2 * CHUNKS as u64, 0));
 }

@@ -39,15 +39,18 @@ impl Throttle {
 #[async_trait]
 impl BlobSource for Throttle {
     async fn fetch(&self, request: FetchRequest) -> Result<ByteStream> {
+        let progress = request.progress.clone();
         let pieces = self.inner.fetch(request).await?;
         let (runtime, free_at, rate) =
             (Arc::clone(&self.runtime), Arc::clone(&self.free_at), self.bytes_per_second);
         Ok(Box::pin(stream::unfold(pieces, move |mut pieces| {
             let (runtime, free_at) = (Arc::clone(&runtime), Arc::clone(&free_at));
+            let progress = progress.clone();
             async move {
                 let piece = pieces.next().await?;
                 if let Ok(bytes) = &piece {
                     let until = reserve(&free_at, runtime.now(), bytes.len() as u64, rate);
+                    let _waiting = progress.wait();
                     runtime.sleep_until(until).await;
                 }
                 Some((piece, pieces))
