@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use benches::random::Random;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use overlaybd_format::{Index, Limits, Segment};
+use overlaybd_format::{Index, Limits, Lookups, Segment};
 
 /// Runs of 1 to 16 sectors with gaps of up to 3, differently cut in each layer.
 fn even(count: u64, layer: u64) -> Vec<Segment> {
@@ -71,9 +71,10 @@ fn lookups(criterion: &mut Criterion) {
             });
             group.bench_function(format!("{count}/lookup-batch"), |bench| {
                 bench.iter(|| {
+                    let mut lookups = Lookups::default();
                     let found = |batch: &[u64; 16]| {
-                        let lookups = index.lookup_batch(batch.map(|at| at..at + 8));
-                        lookups.into_iter().flatten().map(Segment::stored_at).fold(0, |a, b| a ^ b)
+                        index.lookup_batch(&batch.map(|at| at..at + 8), &mut lookups);
+                        lookups.segments().iter().fold(0, |all, segment| all ^ segment.stored_at())
                     };
                     black_box(queries.as_chunks().0.iter().map(found).fold(0, |a, b| a ^ b))
                 });

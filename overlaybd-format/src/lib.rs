@@ -130,7 +130,7 @@ pub use file_list::{FileList, ListedFiles};
 #[cfg(feature = "gzip")]
 pub use gzip::{GzipBlob, GzipIndex, GzipIndexOptions, GzipIndexer};
 pub use image::Image;
-pub use index::{Index, Lookup};
+pub use index::{Index, Lookup, Lookups};
 pub use layer::{Layer, LayerBlob};
 pub use layer_writer::{LayerOptions, LayerWriter, Source};
 pub use limits::Limits;

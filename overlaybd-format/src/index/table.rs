@@ -48,6 +48,13 @@ impl Table {
         Self { shift, firsts }
     }
 
+    /// The place at which the search for the first segment that ends behind `sector` begins.
+    #[inline]
+    pub(super) fn first(&self, sector: u64) -> usize {
+        let bucket = usize::try_from(sector >> self.shift).unwrap_or(usize::MAX);
+        self.firsts.get(bucket).or(self.firsts.last()).map_or(0, |&first| first as usize)
+    }
+
     /// The first segment that ends behind `sector` is in this range of places, or is the one after it.
     #[inline]
     pub(super) fn places(&self, sector: u64) -> Range<usize> {

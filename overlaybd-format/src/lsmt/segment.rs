@@ -22,6 +22,9 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// A segment of no sectors, where a value is needed that nobody reads.
+    pub(crate) const EMPTY: Self = Self { key: 0, mapping: 0 };
+
     /// First sector of the device that the segment covers.
     #[must_use]
     pub const fn start(self) -> u64 {
@@ -43,7 +46,8 @@ impl Segment {
     /// The sector after the last one.
     #[must_use]
     pub const fn end(self) -> u64 {
-        self.start().saturating_add(self.len())
+        // Fifty bits and fourteen: the sum fits.
+        self.start().wrapping_add(self.len())
     }
 
     /// The sectors of the device that the segment covers.
@@ -115,6 +119,7 @@ impl Segment {
     }
 
     /// The part before the device sector `end`.
+    #[inline]
     pub(crate) fn before(self, end: u64) -> Self {
         let len = end.saturating_sub(self.start()).min(self.len());
         Self { key: self.key & !MAX_LENGTH | len, mapping: self.mapping }
@@ -137,6 +142,12 @@ impl Segment {
         let moved = if self.is_zeroed() { 0 } else { skip };
         let key = from << LENGTH_BITS | to.wrapping_sub(from);
         Self { key, mapping: self.mapping.wrapping_add(moved) }
+    }
+
+    /// Whether the segment starts before the device sector `end`.
+    #[inline]
+    pub(crate) fn starts_before(self, end: u64) -> bool {
+        self.key < end.min(SENTINEL_START) << LENGTH_BITS
     }
 
     /// Grows the segment by `next` if the two are neighbours on the device and in storage and the

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use overlaybd_format::{Index, Limits, Lookup, Segment};
+use overlaybd_format::{Index, Limits, Lookup, Lookups, Segment};
 use serde_json::{Value, json};
 
 use crate::random::Random;
@@ -50,8 +50,10 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
     let lookups = rate(&queries, args.seconds, |batch| {
         batch.iter().map(|&at| all(index.lookup(ranges(at)))).fold(0, |a, b| a ^ b)
     });
+    let mut found = Lookups::default();
     let batched = rate(&queries, args.seconds, |batch| {
-        index.lookup_batch(batch.map(ranges)).into_iter().map(all).fold(0, |a, b| a ^ b)
+        index.lookup_batch(&batch.map(ranges), &mut found);
+        found.segments().iter().fold(0, |all, segment| all ^ segment.stored_at())
     });
     let searches = rate(&queries, args.seconds, |batch| {
         let first = |&at: &u64| index.lookup(ranges(at)).next().map_or(0, Segment::stored_at);
@@ -66,11 +68,11 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
 }
 
 /// Queries a second that `work` does; what it gives must depend on all of them.
-fn rate(queries: &[u64], time: Duration, work: impl Fn(&[u64; BATCH]) -> u64) -> f64 {
+fn rate(queries: &[u64], time: Duration, mut work: impl FnMut(&[u64; BATCH]) -> u64) -> f64 {
     let start = Instant::now();
     let (mut done, mut found) = (0, 0);
     while start.elapsed() < time {
-        found ^= queries.as_chunks().0.iter().map(&work).fold(0, |a, b| a ^ b);
+        found ^= queries.as_chunks().0.iter().map(&mut work).fold(0, |a, b| a ^ b);
         done += queries.len();
     }
     std::hint::black_box(found);
