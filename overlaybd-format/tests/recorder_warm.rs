@@ -1,4 +1,6 @@
 //! A warm read of what a recorder has noted costs no allocation, and the first one costs its note only.
+//!
+//! A program of its own, without the test runner, whose threads allocate when they like.
 
 use overlaybd_format::trace::Recorder;
 use overlaybd_format::{Limits, MemoryBlob, ReadAt, Warm};
@@ -7,8 +9,7 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-#[test]
-fn warm_reads_allocate_nothing() {
+fn main() {
     let recorder = Recorder::new(MemoryBlob::new(vec![7; 1 << 20]), &Limits::default());
     let mut buf = [0; 4096];
     // What reads as noted once is noted for good, wherever the next reads begin and end.
@@ -19,6 +20,6 @@ fn warm_reads_allocate_nothing() {
     for offset in (0..15_000).step_by(7) {
         assert_eq!(recorder.try_read_at(&mut buf, offset).unwrap(), Warm::Yes);
     }
-    assert_eq!(MEMORY.peak_usage(), before);
+    assert_eq!(MEMORY.peak_usage(), before, "warm reads allocate");
     assert_eq!(recorder.ranges().len(), 1);
 }

@@ -33,6 +33,9 @@ pub(crate) use below::{Below, Edges};
 /// ```
 /// use overlaybd_format::{FileStorage, Limits, Sparse, UpperOptions};
 ///
+/// # if cfg!(not(target_os = "linux")) {
+/// #     return Ok(());
+/// # }
 /// # let directory = tempfile::tempdir()?;
 /// # let path = directory.path().join("data");
 /// let layer = Sparse::create(FileStorage::create(&path)?, &UpperOptions::new(1 << 30))?;
