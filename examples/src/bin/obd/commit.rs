@@ -14,7 +14,7 @@ use crate::wrapping::Wrapping;
 ///
 /// The layer is a writable one, given by its data and index files, or one blob that is sealed or
 /// committed. The bytes are those that overlaybd-commit writes, except that ZSTD differs by its
-/// version, and that -t has its effect without -z too.
+/// version and where small reads can stop, and that -t has its effect without -z too.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
