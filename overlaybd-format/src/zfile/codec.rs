@@ -144,4 +144,21 @@ mod tests {
             });
         }
     }
+
+    #[test]
+    fn a_block_that_ends_before_what_is_needed_is_an_error() {
+        for algorithm in [Algorithm::Lz4, Algorithm::Zstd] {
+            let mut stored = Stored::default();
+            let compression = Compression::new(algorithm).with_block_size(32 << 10);
+            Encoder::new(&compression).unwrap().encode(&[7; 20_000], &mut stored).unwrap();
+            let (stored, _crc) = stored.bytes().split_last_chunk::<4>().unwrap();
+            Scratch::with(|scratch| {
+                let block = BlockId { file: u64::MAX, number: 0 };
+                assert!(scratch.hold(block, algorithm, stored, 20_001, 32 << 10).is_err(), "{algorithm:?}");
+                assert_eq!(scratch.held(block), None);
+                let held = scratch.hold(block, algorithm, stored, 5000, 20_000).unwrap();
+                assert!(held.len() >= 5000 && held.iter().all(|&byte| byte == 7));
+            });
+        }
+    }
 }

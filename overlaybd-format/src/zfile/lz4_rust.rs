@@ -21,5 +21,6 @@ pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static st
 }
 
 pub(super) fn decode_start(stored: &[u8], _: usize, out: &mut [u8]) -> Result<usize, &'static str> {
-    decode(stored, out)
+    let len = decode(stored, out)?;
+    if len == out.len() { Ok(len) } else { Err("the block decodes to fewer bytes than it must") }
 }
