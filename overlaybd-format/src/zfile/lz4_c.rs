@@ -3,7 +3,6 @@
 //! Random reads of large blocks want half of a block on average, and decoding the rest is half of
 //! their time. The C library can stop at a given byte, its safe bindings cannot pass that on, so this
 //! module calls it: the only unsafe code of the crate.
-#![allow(unsafe_code)]
 
 use std::ffi::{c_char, c_int};
 use std::io;
@@ -35,6 +34,7 @@ pub(super) fn decode(stored: &[u8], out: &mut [u8]) -> Result<usize, &'static st
 
 /// Fills the front of `out` with the first `needed` bytes of the LZ4 block `stored`, or more of them,
 /// and returns how many.
+#[allow(unsafe_code)]
 pub(super) fn decode_start(stored: &[u8], needed: usize, out: &mut [u8]) -> Result<usize, &'static str> {
     let out = out.get_mut(..needed).ok_or("the block is shorter")?;
     let (Ok(stored_len), Ok(len)) = (c_int::try_from(stored.len()), c_int::try_from(needed)) else {
@@ -50,6 +50,7 @@ pub(super) fn decode_start(stored: &[u8], needed: usize, out: &mut [u8]) -> Resu
     if decoded == len { Ok(needed) } else { Err("not an LZ4 block of a block's size") }
 }
 
+#[allow(unsafe_code)]
 unsafe extern "C" {
     fn LZ4_decompress_safe_partial(
         stored: *const c_char,
