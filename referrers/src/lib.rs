@@ -51,7 +51,8 @@ pub use oci_layout::OciLayout;
 pub use platform::Platform;
 pub use reference::{Reference, Repository};
 pub use registry::{
-    ApiSupport, Attached, Limits, Listed, Listing, Pushed, Registry, RegistryOptions, UploadOptions,
+    ApiSupport, Attached, Authentication, Limits, Listed, Listing, Probe, Pushed, Registry, RegistryOptions,
+    UploadOptions,
 };
 #[cfg(feature = "lazy-fetch")]
 pub use registry_blob::RegistryBlob;

@@ -36,6 +36,7 @@ mod link;
 mod listing;
 mod mirrors;
 mod payload;
+mod probe;
 mod pull;
 mod push;
 mod realm;
@@ -49,6 +50,7 @@ mod warning;
 
 pub use attach::{Attached, Listed};
 pub use listing::{ApiSupport, Listing};
+pub use probe::{Authentication, Probe};
 pub use push::Pushed;
 pub use upload::UploadOptions;
 

@@ -138,7 +138,7 @@ impl Reply {
         media_type::essence(self.header(CONTENT_TYPE.as_str()).unwrap_or_default())
     }
 
-    fn challenges(&self) -> Vec<String> {
+    pub(super) fn challenges(&self) -> Vec<String> {
         let values = self.headers.get_all(WWW_AUTHENTICATE).iter();
         values.filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
     }
@@ -210,7 +210,7 @@ impl Registry {
     }
 
     /// One request and the redirects it leads to. The authorisation is for the registry's origin only.
-    async fn follow(&self, ask: &Ask<'_>, authorization: Option<&HeaderValue>) -> Result<Reply> {
+    pub(super) async fn follow(&self, ask: &Ask<'_>, authorization: Option<&HeaderValue>) -> Result<Reply> {
         let registry = self.url(ask.repository, "")?;
         let mut url = ask.url.clone();
         for _ in 0..=MAX_REDIRECTS {
