@@ -51,11 +51,15 @@ impl Access {
         if self.plain_http {
             options = options.with_plain_http(host);
         }
-        let credentials: Arc<dyn CredentialSource> = match &self.credential {
-            Some(credential) => Arc::new(StaticCredentials::new(host, vec![credential.clone()])),
+        Ok(Registry::new(options, self.credentials(repository))?)
+    }
+
+    /// Where the credentials for `repository` come from.
+    pub fn credentials(&self, repository: &Repository) -> Arc<dyn CredentialSource> {
+        match &self.credential {
+            Some(credential) => Arc::new(StaticCredentials::new(repository.host(), vec![credential.clone()])),
             None => Arc::new(Chain::of_user()),
-        };
-        Ok(Registry::new(options, credentials)?)
+        }
     }
 
     /// The blobs of `repository`, with a cache of their own. To be called from a task of a tokio runtime.

@@ -39,6 +39,7 @@ pub mod progress;
 pub mod publish;
 pub mod quickstart;
 pub mod reference_image;
+pub mod referrer;
 pub mod refetching;
 pub mod report;
 pub mod start;

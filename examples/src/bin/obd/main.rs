@@ -10,6 +10,7 @@ mod commit;
 mod compact;
 mod convert;
 mod create;
+mod doctor;
 mod info;
 mod interrupt;
 mod merge;
@@ -19,6 +20,7 @@ mod output;
 mod profile;
 mod pull;
 mod random;
+mod referrer;
 mod remote;
 mod resize;
 mod resolve;
@@ -89,6 +91,8 @@ verbs! {
     Verify => verify,
     Cat => cat,
     Resolve => resolve,
+    Referrers => referrer,
+    Doctor => doctor,
     Pull => pull,
     Mount => mount,
     Profile => profile,

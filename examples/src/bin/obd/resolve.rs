@@ -4,7 +4,7 @@ use anyhow::Result;
 use examples::access::Keep;
 use examples::image_name::ImageName;
 use examples::image_place::ImagePlace;
-use referrers::Resolution;
+use referrers::{Decision, Resolution};
 use serde_json::{Value, json};
 
 use crate::remote::Remote;
@@ -65,21 +65,22 @@ fn describe(resolution: &Resolution) -> Value {
             "layers": layers,
         })
     });
-    let decisions: Vec<_> = resolution
-        .decisions
-        .iter()
-        .map(|decision| {
-            json!({
-                "stage": format!("{:?}", decision.stage),
-                "outcome": format!("{:?}", decision.outcome),
-                "candidate": decision.candidate.as_ref().map(ToString::to_string),
-                "reason": decision.reason,
-            })
-        })
-        .collect();
     json!({
         "base": resolution.base.manifest.digest().to_string(),
         "accelerated": accelerated,
-        "decisions": decisions,
+        "decisions": decisions(&resolution.decisions),
     })
+}
+
+/// What became of each stage and candidate.
+pub(crate) fn decisions(decisions: &[Decision]) -> Value {
+    let described = decisions.iter().map(|decision| {
+        json!({
+            "stage": format!("{:?}", decision.stage),
+            "outcome": format!("{:?}", decision.outcome),
+            "candidate": decision.candidate.as_ref().map(ToString::to_string),
+            "reason": decision.reason,
+        })
+    });
+    described.collect()
 }
