@@ -9,7 +9,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((parser, rest)) = data.split_first() else { return };
     let bytes = Bytes::copy_from_slice(rest);
     let text = String::from_utf8_lossy(rest);
-    match parser % 9 {
+    match parser % 10 {
         0 => {
             if let Ok(reference) = text.parse::<Reference>() {
                 assert_eq!(reference.to_string().parse::<Reference>().unwrap(), reference);
@@ -22,6 +22,7 @@ fuzz_target!(|data: &[u8]| {
         5 => fuzzing::challenge(&text),
         6 => fuzzing::link(&text),
         7 => fuzzing::hosts_toml(&text),
+        9 => fuzzing::docker_config(rest),
         _ => {
             if let Ok(pins) = text.parse::<Pins>() {
                 assert_eq!(pins.to_string().parse::<Pins>().unwrap(), pins);

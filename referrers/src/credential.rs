@@ -15,6 +15,9 @@ mod plugin;
 mod process;
 mod pull_secret;
 
+#[cfg(fuzzing)]
+pub(crate) use docker_config::{File as ConfigFile, Form};
+
 pub use chain::Chain;
 pub use docker_config::DockerConfig;
 pub use endpoint::CredentialEndpoint;
