@@ -27,6 +27,7 @@ use self::queue::Queue;
 use self::server::Secret;
 use self::settings::Settings;
 
+pub mod image_converter;
 pub mod job;
 mod metrics;
 mod page;

@@ -22,7 +22,7 @@ pub async fn copy_image(
 ) -> Result<()> {
     for manifest in with_children(from, manifest).await?.iter().rev() {
         if let Content::Image(image) = manifest.content() {
-            let blobs = image.layers.iter().chain([&image.config]).cloned();
+            let blobs: Vec<_> = image.layers.iter().chain([&image.config]).cloned().collect();
             stream::iter(blobs)
                 .map(|blob| async move { copy_blob(from, to, &blob, done).await })
                 .buffer_unordered(AT_A_TIME)

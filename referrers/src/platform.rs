@@ -1,10 +1,11 @@
 //! Platforms, and the choice of one manifest from an index.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Descriptor, Index};
+use crate::{Descriptor, Error, Index, Result};
 
 /// What an image runs on, in the words of Go's `GOOS` and `GOARCH` (OCI image-spec "Image Index").
 ///
@@ -12,8 +13,9 @@ use crate::{Descriptor, Index};
 /// use referrers::Platform;
 ///
 /// let board = Platform::new("linux", "arm").with_variant("v7");
-/// assert_eq!(board.to_string(), "linux/arm/v7");
-/// assert!(Platform::new("linux", "arm64").is_same(&Platform::new("linux", "arm64").with_variant("v8")));
+/// assert_eq!("linux/arm/v7".parse::<Platform>()?, board);
+/// assert!(Platform::new("linux", "arm64").is_same(&"linux/arm64/v8".parse()?));
+/// # Ok::<_, referrers::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -131,6 +133,22 @@ impl fmt::Display for Platform {
     }
 }
 
+impl FromStr for Platform {
+    type Err = Error;
+
+    /// Reads `os/architecture` or `os/architecture/variant`.
+    fn from_str(text: &str) -> Result<Self> {
+        let parts: Vec<_> = text.split('/').collect();
+        match *parts.as_slice() {
+            _ if parts.contains(&"") => {}
+            [os, architecture] => return Ok(Self::new(os, architecture)),
+            [os, architecture, variant] => return Ok(Self::new(os, architecture).with_variant(variant)),
+            _ => {}
+        }
+        Err(Error::invalid("platform", text, "not os/architecture or os/architecture/variant"))
+    }
+}
+
 /// Build attestations stand in an index beside the images they speak of, but are no images.
 fn is_attestation(entry: &Descriptor) -> bool {
     let unknown = entry.platform.as_ref().is_some_and(|p| p.os == "unknown" && p.architecture == "unknown");
@@ -154,6 +172,16 @@ mod tests {
 
     fn arm(variant: &str) -> Platform {
         Platform::new("linux", "arm").with_variant(variant)
+    }
+
+    #[test]
+    fn the_text_of_a_platform_names_it() {
+        for platform in [Platform::new("linux", "arm64"), arm("v7")] {
+            assert_eq!(platform.to_string().parse::<Platform>().unwrap(), platform);
+        }
+        for text in ["", "linux", "linux/", "/amd64", "linux/arm/", "linux/arm/v7/x"] {
+            text.parse::<Platform>().unwrap_err();
+        }
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 use std::fmt;
 
-use referrers::{Digest, Reference, artifact_type};
+use referrers::{Digest, Platform, Reference};
 use serde::{Deserialize, Serialize};
+
+use crate::convert::options::Mode;
 
 /// One image to convert.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,19 +25,10 @@ pub struct Plan {
     /// What is made.
     pub mode: Mode,
     /// For which platforms; for all if there is none.
-    pub platforms: Vec<String>,
+    #[serde(with = "texts")]
+    pub platforms: Vec<Platform>,
     /// What is appended to the tag to name the accelerated image as well.
     pub tag_suffix: Option<String>,
-}
-
-/// What is made of an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    /// Layers that hold everything.
-    Full,
-    /// Layers that say where everything is in those of the base image.
-    IndexOnly,
 }
 
 /// What became of a job so far.
@@ -66,8 +59,8 @@ impl Job {
     /// What tells jobs apart: the same image is converted once in each way.
     pub fn key(&self) -> Digest {
         let suffixed = self.suffixed_tag().unwrap_or_default();
-        let platforms = self.plan.platforms.join(",");
-        let parts = [&self.image.to_string(), self.plan.mode.name(), &platforms, &suffixed];
+        let platforms: Vec<_> = self.plan.platforms.iter().map(Platform::to_string).collect();
+        let parts = [self.image.to_string(), self.plan.mode.to_string(), platforms.join(","), suffixed];
         Digest::sha256_of(parts.join("\n").as_bytes())
     }
 
@@ -80,25 +73,7 @@ impl Job {
 
 impl fmt::Display for Job {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.image, self.plan.mode.name())
-    }
-}
-
-impl Mode {
-    /// Its name in configurations.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Full => "full",
-            Self::IndexOnly => "index-only",
-        }
-    }
-
-    /// The type that its images are listed under.
-    pub fn artifact_type(self) -> &'static str {
-        match self {
-            Self::Full => artifact_type::OVERLAYBD_NATIVE,
-            Self::IndexOnly => artifact_type::OVERLAYBD_TURBO,
-        }
+        write!(f, "{} ({})", self.image, self.plan.mode)
     }
 }
 
@@ -142,5 +117,29 @@ mod text {
         T: FromStr<Err: Display>,
     {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The same of several.
+pub(super) mod texts {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        values: &[impl Display],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(ToString::to_string))
+    }
+
+    pub(crate) fn deserialize<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        D: Deserializer<'de>,
+        T: FromStr<Err: Display>,
+    {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(serde::de::Error::custom)
     }
 }

@@ -40,7 +40,7 @@ fn write_page(out: &mut String, registry: &str, entries: &[Entry]) -> fmt::Resul
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{}<td>{failures}<td>{}",
             Escaped(&job.image.to_string()),
             Escaped(job.tag.as_deref().unwrap_or_default()),
-            job.plan.mode.name(),
+            job.plan.mode,
             state.name(),
             ago(*since),
             Escaped(&detail),
@@ -84,7 +84,8 @@ const MOST_SHOWN: usize = 200;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accelerate::job::{Job, Mode, Plan};
+    use crate::accelerate::job::{Job, Plan};
+    use crate::convert::options::Mode;
 
     #[test]
     fn text_from_outside_has_no_meaning() {

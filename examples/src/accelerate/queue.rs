@@ -268,7 +268,8 @@ const FIRST_REST: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accelerate::job::{Mode, Plan};
+    use crate::accelerate::job::Plan;
+    use crate::convert::options::Mode;
 
     fn job(name: &str) -> Job {
         let digest = referrers::Digest::sha256_of(name.as_bytes());

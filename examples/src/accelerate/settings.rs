@@ -21,8 +21,9 @@ use glob::{MatchOptions, Pattern};
 use referrers::{Digest, Platform, Repository};
 use serde::Deserialize;
 
-use super::job::{Job, Mode, Plan};
+use super::job::{Job, Plan, texts};
 use super::push::Push;
+use crate::convert::options::Mode;
 use crate::document;
 
 /// A parsed configuration.
@@ -64,8 +65,8 @@ pub struct Rule {
     /// What is made.
     pub mode: Mode,
     /// For which platforms, such as `linux/amd64`; for all without it.
-    #[serde(default)]
-    pub platforms: Vec<String>,
+    #[serde(default, with = "texts")]
+    pub platforms: Vec<Platform>,
     /// What is appended to a tag to name the accelerated image as well.
     #[serde(default)]
     pub tag_suffix: Option<String>,
@@ -89,7 +90,6 @@ impl Settings {
         ensure!(settings.workers > 0, "workers is 0: nothing would be converted");
         ensure!(settings.poll_seconds != Some(0), "poll-seconds is 0");
         for rule in &settings.rules {
-            rule.platforms.iter().try_for_each(|text| platform(text).map(drop))?;
             if let Some(suffix) = &rule.tag_suffix {
                 ensure!(!suffix.is_empty(), "tag-suffix is empty: the base image would be replaced");
                 let name = format!("t{suffix}");
@@ -153,24 +153,6 @@ fn is_of_referrers(tag: &str) -> bool {
     let rest = tag.strip_prefix("sha256-").or_else(|| tag.strip_prefix("sha512-"));
     let hex = rest.and_then(|rest| rest.get(..SHORTEST_DIGEST));
     hex.is_some_and(|hex| hex.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-/// The platform that `os/architecture[/variant]` names.
-///
-/// # Errors
-///
-/// If it names none.
-pub fn platform(text: &str) -> Result<Platform> {
-    let mut parts = text.split('/');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some(os), Some(architecture), variant, None)
-            if ![Some(os), Some(architecture), variant].contains(&Some("")) =>
-        {
-            let platform = Platform::new(os, architecture);
-            Ok(variant.map_or(platform.clone(), |variant| platform.with_variant(variant)))
-        }
-        _ => anyhow::bail!("{text:?} is not os/architecture[/variant]"),
-    }
 }
 
 fn pattern<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Pattern, D::Error> {
@@ -272,13 +254,5 @@ mod tests {
         let rules =
             ["a/b", "a/*", "c"].map(|name| format!("[[rule]]\nrepository = \"{name}\"\nmode = \"full\""));
         assert_eq!(settings(&rules.join("\n")).polled().collect::<Vec<_>>(), ["a/b", "c"]);
-    }
-
-    #[test]
-    fn platforms_have_two_or_three_parts() {
-        assert_eq!(platform("linux/arm64/v8").unwrap(), Platform::new("linux", "arm64").with_variant("v8"));
-        for text in ["", "linux", "linux/", "/amd64", "a/b/", "a/b/c/d"] {
-            assert!(platform(text).is_err(), "{text}");
-        }
     }
 }

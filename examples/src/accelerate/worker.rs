@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use referrers::{Classified, Manifest, classify, media_type};
+use referrers::{Classified, Manifest, artifact_type, classify, media_type};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::Service;
 use super::job::{Job, State};
+use crate::convert::options::Mode;
 use crate::one_line::one_line;
 
 impl Service {
@@ -55,8 +56,11 @@ impl Service {
     /// wanted as well is the converter's business.
     async fn done_before(&self, job: &Job) -> Result<Option<State>> {
         let (Some(digest), None) = (job.image.digest(), job.suffixed_tag()) else { return Ok(None) };
-        let artifact_type = Some(job.plan.mode.artifact_type());
-        let listing = self.registry.referrers(job.image.repository(), digest, artifact_type).await?;
+        let artifact_type = match job.plan.mode {
+            Mode::Full => artifact_type::OVERLAYBD_NATIVE,
+            Mode::IndexOnly => artifact_type::OVERLAYBD_TURBO,
+        };
+        let listing = self.registry.referrers(job.image.repository(), digest, Some(artifact_type)).await?;
         let first = listing.referrers.into_iter().map(|entry| entry.digest).min();
         Ok(first.map(|accelerated| State::Done { accelerated }))
     }

@@ -68,7 +68,7 @@ pub(crate) struct Args {
     #[arg(value_name = "DST")]
     destination: Option<ImageName>,
     /// Convert only these platforms, such as linux/arm64 or linux/arm/v7; repeatable.
-    #[arg(long = "platform", value_name = "PLATFORM", value_parser = platform)]
+    #[arg(long = "platform", value_name = "PLATFORM")]
     platforms: Vec<Platform>,
     /// Refuse layers that cannot be indexed, instead of making full ones.
     #[arg(long)]
@@ -113,31 +113,4 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
     };
     let report = convert(&from, to.as_ref(), &options, &records, Progress::bars()).await?;
     Ok(serde_json::to_value(report)?)
-}
-
-fn platform(text: &str) -> Result<Platform, &'static str> {
-    let parts: Vec<_> = text.split('/').collect();
-    match *parts.as_slice() {
-        [os, architecture] if !os.is_empty() && !architecture.is_empty() => {
-            Ok(Platform::new(os, architecture))
-        }
-        [os, architecture, variant] if !os.is_empty() && !architecture.is_empty() && !variant.is_empty() => {
-            Ok(Platform::new(os, architecture).with_variant(variant))
-        }
-        _ => Err("not OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn platforms_have_two_parts_or_three() {
-        assert_eq!(platform("linux/arm64"), Ok(Platform::new("linux", "arm64")));
-        assert_eq!(platform("linux/arm/v7"), Ok(Platform::new("linux", "arm").with_variant("v7")));
-        for text in ["", "linux", "linux/", "/amd64", "linux/arm/", "linux/arm/v7/x"] {
-            platform(text).unwrap_err();
-        }
-    }
 }
