@@ -3,6 +3,8 @@
 
 #[path = "support/conversions.rs"]
 mod conversions;
+#[path = "support/docker_registry.rs"]
+mod docker_registry;
 #[path = "support/layers.rs"]
 mod layers;
 #[path = "support/ordinary.rs"]
@@ -10,17 +12,14 @@ mod ordinary;
 #[path = "support/trees.rs"]
 mod trees;
 
-use std::process::Stdio;
-
 use conversions::{Scene, located, open};
+use docker_registry::DockerRegistry;
 use examples::convert::options::{Mode, Options};
 use layers::{expected, found, tars};
 use ordinary::{Layer, gzip};
 use referrers::media_type::OCI_LAYER_GZIP;
 use referrers::{Binding, Descriptor, Kind, ResolveOptions, Stage};
 use registry::{Fault, Registry};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 /// A layout `images` with the ordinary image of three layers under the tag `1`.
 fn scene() -> (Scene, Descriptor) {
@@ -81,7 +80,7 @@ async fn a_registry_without_the_referrers_api() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_registry_2_8() {
-    match DockerRegistry::start().await {
+    match DockerRegistry::start("").await {
         Some(registry) => converted_at(&registry.host).await,
         None => eprintln!("SKIPPED: docker-registry is not installed, so conversion is not tested on it"),
     }
@@ -107,43 +106,4 @@ async fn an_upload_that_fails_leaves_no_image() {
     server.faults().clear();
     scene.convert(&name, &options).await.unwrap();
     assert_eq!(tags(&server), 1);
-}
-
-/// The distribution project's registry on a free port; it ends when this is dropped.
-struct DockerRegistry {
-    host: String,
-    _process: Child,
-    _root: tempfile::TempDir,
-}
-
-impl DockerRegistry {
-    /// Starts it on an empty directory; `None` if it is not installed.
-    async fn start() -> Option<Self> {
-        let root = tempfile::tempdir().unwrap();
-        let config = root.path().join("config.yml");
-        let storage = root.path().join("storage");
-        let text = format!(
-            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n",
-            storage.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut process = Command::new("docker-registry")
-            .arg("serve")
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .ok()?;
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        loop {
-            let line = lines.next_line().await.unwrap().expect("docker-registry ended before it listened");
-            let Some((_, rest)) = line.split_once("listening on ") else { continue };
-            let host = rest.chars().take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':')).collect();
-            // The pipe must be read for as long as the process writes to it.
-            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Some(Self { host, _process: process, _root: root });
-        }
-    }
 }

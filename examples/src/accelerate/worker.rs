@@ -19,21 +19,18 @@ impl Service {
             let started = Instant::now();
             let outcome = self.do_job(taken.job()).await;
             self.metrics.ended(&outcome, started.elapsed());
-            let job = taken.job().to_string();
+            let line = match &outcome {
+                Ok(state) => format!("{}: {state}", taken.job()),
+                Err(error) => format!("{}: {}", taken.job(), one_line(error)),
+            };
             let written = spawn_blocking(move || match outcome {
-                Ok(state) => {
-                    eprintln!("{job}: {state}");
-                    taken.end(state)
-                }
-                Err(error) => {
-                    let why = one_line(&error);
-                    eprintln!("{job}: {why}");
-                    taken.fail(why)
-                }
+                Ok(state) => taken.end(state),
+                Err(error) => taken.fail(one_line(&error)),
             });
             // What cannot be written down is done again after the next start.
-            if let Ok(Err(error)) = written.await {
-                eprintln!("error: {}", one_line(&error));
+            match written.await {
+                Ok(Err(error)) => eprintln!("{line}, but {}", one_line(&error)),
+                _ => eprintln!("{line}"),
             }
         }
     }
