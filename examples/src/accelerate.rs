@@ -12,10 +12,9 @@
 //! since what belongs to an image, or is accelerated, is not converted.
 
 use std::fmt;
-use std::future::pending;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use async_trait::async_trait;
 use referrers::{Digest, Registry};
 use tokio::net::TcpListener;
@@ -82,7 +81,11 @@ impl Service {
 
     /// Listens at `listener`, looks at tags and converts, until it is dropped. What is under way then waits for
     /// the next start.
-    pub async fn run(self: Arc<Self>, listener: TcpListener) {
+    ///
+    /// # Errors
+    ///
+    /// If one of its parts has ended, which none does but by a panic.
+    pub async fn run(self: Arc<Self>, listener: TcpListener) -> Result<()> {
         let mut tasks = JoinSet::new();
         for _ in 0..self.settings.workers {
             tasks.spawn(Arc::clone(&self).work());
@@ -91,7 +94,7 @@ impl Service {
             tasks.spawn(Arc::clone(&self).poll(interval));
         }
         tasks.spawn(self.serve(listener));
-        // None of them ends by itself; this one ends them.
-        pending().await
+        let ended = tasks.join_next().await;
+        bail!("a part of the service has ended: {ended:?}")
     }
 }

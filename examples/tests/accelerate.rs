@@ -38,6 +38,7 @@ enum Mishap {
     StuckBefore,
     StuckAfter,
     Fails,
+    Panics,
 }
 
 #[async_trait]
@@ -47,6 +48,7 @@ impl Convert for Attaching {
         let mishap = self.mishaps.lock().unwrap().pop();
         match mishap {
             Some(Mishap::Fails) => bail!("the converter is out of order"),
+            Some(Mishap::Panics) => panic!("on purpose"),
             Some(Mishap::StuckBefore) => self.be_stuck().await,
             Some(Mishap::StuckAfter) | None => {}
         }
@@ -90,7 +92,7 @@ struct Scene {
 struct Running {
     address: String,
     queue: Queue,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<()>>,
 }
 
 impl Scene {
@@ -289,7 +291,13 @@ async fn a_service_that_ends_in_the_middle_loses_nothing_and_doubles_nothing() {
 
 #[tokio::test]
 async fn an_image_is_converted_on_request_also_while_it_rests_after_a_failure() {
-    let scene = Scene::new([Mishap::Fails]).await;
+    for mishap in [Mishap::Fails, Mishap::Panics] {
+        is_converted_after(mishap).await;
+    }
+}
+
+async fn is_converted_after(mishap: Mishap) {
+    let scene = Scene::new([mishap]).await;
     let running = scene.start(FULL, None).await;
     let base = scene.push("a", "1");
     let (status, body) = running.send("POST /convert HTTP/1.1", &format!("{}/a:1", scene.host())).await;

@@ -78,11 +78,10 @@ impl Queue {
         for file in fs::read_dir(directory).with_context(at)? {
             let path = file.with_context(at)?.path();
             // Others are files that a crash left half written.
-            if path.extension().is_some_and(|extension| extension == "json") {
-                let bytes = document::read(&path)?;
-                let entry: Entry =
-                    serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
-                jobs.entries.insert(entry.job.key().hex().to_owned(), entry);
+            if let (Some(key), true) = (path.file_stem(), path.extension().is_some_and(|e| e == "json")) {
+                let entry = serde_json::from_slice(&document::read(&path)?);
+                let entry = entry.with_context(|| path.display().to_string())?;
+                jobs.entries.insert(key.to_string_lossy().into_owned(), entry);
             }
         }
         let (directory, changed) = (directory.to_owned(), Notify::new());
@@ -175,11 +174,11 @@ impl Queue {
 
     /// Makes room in the history.
     fn forget_oldest(&self, jobs: &mut Jobs) {
-        while jobs.entries.len() > MOST_WAITING + MOST_ENDED {
-            let ended = jobs.entries.iter().filter(|(_, entry)| entry.state != State::Waiting);
-            let Some(key) = ended.min_by_key(|(_, entry)| entry.since).map(|(key, _)| key.clone()) else {
-                return;
-            };
+        let ended = jobs.entries.iter().filter(|(_, entry)| entry.state != State::Waiting);
+        let mut ended: Vec<_> = ended.map(|(key, entry)| (entry.since, key.clone())).collect();
+        ended.sort();
+        let surplus = ended.len().saturating_sub(MOST_ENDED);
+        for (_, key) in ended.into_iter().take(surplus) {
             // One that cannot be removed is known again after the next start, which does no harm.
             let _ = fs::remove_file(self.path(&key));
             jobs.entries.remove(&key);

@@ -230,6 +230,15 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_configuration_is_one() {
+        let page = include_str!("../../../docs/accelerate.md");
+        let text = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+        let settings = Settings::parse(text).unwrap();
+        assert_eq!(settings.rules[0].platforms, ["linux/amd64".parse().unwrap()]);
+        assert_eq!(settings.poll_interval(), Some(Duration::from_secs(300)));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused() {
         for rest in [
             "",

@@ -1,8 +1,10 @@
 //! Doing the jobs, one after the other.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
+use futures::FutureExt;
 use referrers::{Classified, Manifest, artifact_type, classify, media_type};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -17,7 +19,9 @@ impl Service {
         loop {
             let taken = self.queue.take().await;
             let started = Instant::now();
-            let outcome = self.do_job(taken.job()).await;
+            // A converter that panics over one image must not keep the others from being converted.
+            let outcome = AssertUnwindSafe(self.do_job(taken.job())).catch_unwind().await;
+            let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("the converter panicked")));
             self.metrics.ended(&outcome, started.elapsed());
             let line = match &outcome {
                 Ok(state) => format!("{}: {state}", taken.job()),

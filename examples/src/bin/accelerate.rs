@@ -92,8 +92,7 @@ async fn run(cli: Cli) -> Result<()> {
         eprintln!("warning: without a secret anybody who reaches {address} can have images converted");
     }
     let service = Service::new(settings, registry, queue, convert, cli.secret.as_deref());
-    service.run(listener).await;
-    Ok(())
+    service.run(listener).await
 }
 
 /// An empty directory for what conversions spool. What a killed process left in it goes.
