@@ -23,24 +23,27 @@ use tokio::net::TcpListener;
 /// Alibaba Cloud, or by looking at tags from time to time; an image is asked for by its reference (POST /convert).
 /// GET / shows what was done, GET /metrics numbers for Prometheus. The first line on standard error is `listening
 /// on ADDRESS:PORT`. It may be killed at any time: what waits is on the disk.
-///
-/// The configuration:
-///
-///   registry = "registry.example.com"
-///   state = "/var/lib/accelerate"       # the queue, and what was finished of conversions
-///   listen = "127.0.0.1:8080"
-///   plain-http = false
-///   poll-seconds = 300                  # for repositories that are named without a wildcard
-///   workers = 1
-///
-///   [[rule]]                            # the first that fits counts
-///   repository = "shop/*"
-///   tag = "v*"
-///   mode = "index-only"                 # or full
-///   platforms = ["linux/amd64"]
-///   tag-suffix = "_accelerated"
 #[derive(Debug, Parser)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    after_long_help = "\
+Example: accelerate --config accelerate.toml
+
+The configuration:
+  registry = \"registry.example.com\"
+  state = \"/var/lib/accelerate\"       # the queue, and what was finished of conversions
+  listen = \"127.0.0.1:8080\"
+  plain-http = false
+  poll-seconds = 300                  # for repositories that are named without a wildcard
+  workers = 1
+
+  [[rule]]                            # the first that fits counts
+  repository = \"shop/*\"
+  tag = \"v*\"
+  mode = \"index-only\"                 # or full
+  platforms = [\"linux/amd64\"]
+  tag-suffix = \"_accelerated\""
+)]
 struct Cli {
     /// The configuration.
     #[arg(long, value_name = "FILE")]
