@@ -383,6 +383,23 @@ async fn hostile_messages_are_refused() {
     assert_eq!(scene.conversions(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_go_on_is_sent_away() {
+    let scene = Scene::new([]).await;
+    let running = scene.start(FULL, None).await;
+    // Nothing else happens, so the clock jumps to the end of the service's patience.
+    for (begun, status) in [
+        ("POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n{", Some("HTTP/1.1 408 ")),
+        ("POST /webhook HTTP/1.1\r\nhos", None),
+    ] {
+        let mut stream = TcpStream::connect(&running.address).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(status.is_none_or(|status| answer.starts_with(status)), "{answer}");
+    }
+}
+
 #[tokio::test]
 async fn the_page_and_the_numbers_tell_what_was_done() {
     let scene = Scene::new([]).await;
