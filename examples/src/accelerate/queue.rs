@@ -215,7 +215,7 @@ impl Taken {
     ///
     /// # Errors
     ///
-    /// If it cannot be written; the job waits then.
+    /// If it cannot be written; the job waits then, and rests.
     pub fn end(self, state: State) -> Result<()> {
         self.settle(state, 0)
     }
@@ -237,9 +237,14 @@ impl Taken {
 
     fn settle(self, state: State, failures: u32) -> Result<()> {
         let mut jobs = self.queue.lock();
-        let Some(entry) = jobs.entries.get_mut(&self.key) else { return Ok(()) };
+        let Jobs { entries, resting, .. } = &mut *jobs;
+        let Some(entry) = entries.get_mut(&self.key) else { return Ok(()) };
         let settled = Entry { job: entry.job.clone(), state, since: now(), failures };
-        self.queue.write(&self.key, &settled)?;
+        if let Err(error) = self.queue.write(&self.key, &settled) {
+            // A full disk must not make a job run all the time.
+            resting.insert(self.key.clone(), Instant::now() + FIRST_REST);
+            return Err(error);
+        }
         *entry = settled;
         Ok(())
     }
@@ -324,6 +329,20 @@ mod tests {
         assert!(!queue.add(job("a")).unwrap(), "an event does not bring it back");
         assert_eq!(queue.ask(job("a")).unwrap().state, State::Waiting);
         assert_eq!(*queue.take().await.job(), job("a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_cannot_be_written_down_rests() {
+        let directory = tempfile::tempdir().unwrap();
+        let queue = Queue::open(directory.path()).unwrap();
+        queue.add(job("a")).unwrap();
+        fs::remove_dir_all(directory.path()).unwrap();
+        let started = Instant::now();
+        queue.take().await.end(done()).unwrap_err();
+        assert_eq!(*queue.take().await.job(), job("a"));
+        assert_eq!(started.elapsed().as_secs(), FIRST_REST.as_secs());
+        assert!(queue.add(job("b")).is_err(), "what is not on the disk is not taken in");
+        assert_eq!(queue.entries().len(), 1);
     }
 
     #[tokio::test]
