@@ -28,6 +28,8 @@ use tokio::task::JoinHandle;
 struct Attaching {
     registry: Registry,
     conversions: AtomicUsize,
+    /// The tags that were to be given.
+    tags: Mutex<Vec<Option<String>>>,
     /// What the first conversions do instead of returning.
     mishaps: Mutex<Vec<Mishap>>,
     stuck: Notify,
@@ -45,6 +47,7 @@ enum Mishap {
 impl Convert for Attaching {
     async fn convert(&self, job: &Job) -> Result<Digest> {
         self.conversions.fetch_add(1, Ordering::SeqCst);
+        self.tags.lock().unwrap().push(job.suffixed_tag());
         let mishap = self.mishaps.lock().unwrap().pop();
         match mishap {
             Some(Mishap::Fails) => bail!("the converter is out of order"),
@@ -103,6 +106,7 @@ impl Scene {
         let convert = Arc::new(Attaching {
             registry: client.clone(),
             conversions: AtomicUsize::new(0),
+            tags: Mutex::default(),
             mishaps: Mutex::new(mishaps.into()),
             stuck: Notify::new(),
         });
@@ -119,8 +123,13 @@ impl Scene {
 
     /// Pushes an ordinary image.
     fn push(&self, path: &str, tag: &str) -> Digest {
+        self.push_with(path, tag, tag)
+    }
+
+    /// Pushes an ordinary image that runs `command`.
+    fn push_with(&self, path: &str, tag: &str, command: &str) -> Digest {
         let config = json!({
-            "os": "linux", "architecture": "amd64", "config": { "Cmd": [tag] },
+            "os": "linux", "architecture": "amd64", "config": { "Cmd": [command] },
             "rootfs": { "type": "layers", "diff_ids": [] },
         });
         let blobs =
@@ -312,6 +321,21 @@ async fn is_converted_after(mishap: Mishap) {
     let entries = running.settled().await;
     assert_eq!(entries[0].state, State::Done { accelerated });
     assert_eq!((entries.len(), scene.conversions()), (1, 2));
+}
+
+#[tokio::test]
+async fn an_image_that_lost_its_tag_does_not_get_the_suffixed_one() {
+    let scene = Scene::new([]).await;
+    let old = scene.push_with("a", "1", "old");
+    let new = scene.push_with("a", "1", "new");
+    let rule = "[[rule]]\nrepository = \"a\"\nmode = \"full\"\ntag-suffix = \"_fast\"";
+    let running = scene.start(rule, None).await;
+    for digest in [&new, &old] {
+        running.webhook(&event("a", "1", digest)).await;
+        let entries = running.settled().await;
+        assert!(entries.iter().all(|entry| matches!(entry.state, State::Done { .. })), "{entries:?}");
+    }
+    assert_eq!(*scene.convert.tags.lock().unwrap(), [Some("1_fast".to_owned()), None]);
 }
 
 #[tokio::test]

@@ -47,10 +47,25 @@ impl Service {
         if let Some(why) = unfit(&manifest) {
             return Ok(skipped(&why));
         }
-        if let Some(done) = self.done_before(job).await? {
+        let job = self.without_old_tag(job).await?;
+        if let Some(done) = self.done_before(&job).await? {
             return Ok(done);
         }
-        Ok(State::Done { accelerated: self.convert.convert(job).await? })
+        Ok(State::Done { accelerated: self.convert.convert(&job).await? })
+    }
+
+    /// The job without its tag if that names another image by now, whose accelerated form has the suffixed tag then.
+    async fn without_old_tag(&self, job: &Job) -> Result<Job> {
+        let mut job = job.clone();
+        if let (Some(tag), Some(_)) = (&job.tag, job.suffixed_tag()) {
+            let named = self.registry.head_manifest(&job.image.repository().with_tag(tag)?).await;
+            let stays = match named {
+                Err(error) if error.is_not_found() => false,
+                named => Some(&named?.digest) == job.image.digest(),
+            };
+            job.tag = job.tag.filter(|_| stays);
+        }
+        Ok(job)
     }
 
     /// Whether the image is accelerated already, perhaps by this service before it was killed. A tag that is
