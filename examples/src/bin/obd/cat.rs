@@ -1,12 +1,13 @@
 //! `obd cat`.
 
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use examples::whole_file::WholeFile;
 use lazy_fetch::Stats;
-use overlaybd_format::{ReadOnly, ReadWriteAt};
+use overlaybd_format::{Extent, ExtentKind, Image, ReadAt, ReadOnly, ReadWriteAt};
 use serde_json::{Value, json};
 
 use crate::source::Source;
@@ -43,14 +44,38 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
     if let Some(device) = args.source.writable().await? {
-        return write(&device, &args, Stats::default).await;
+        let all = std::iter::once(0..device.size()).collect();
+        return write(&device, all, &args, Stats::default).await;
     }
     args.source
-        .read_device(async |image| write(&ReadOnly(image.reader()), &args, || image.stats()).await)
+        .read_device(async |image| {
+            let data = data(&image.device)?;
+            write(&ReadOnly(image.reader()), data, &args, || image.stats()).await
+        })
         .await
 }
 
-async fn write(device: &dyn ReadWriteAt, args: &Args, cost: impl Fn() -> Stats) -> Result<Value> {
+/// The ranges of the device that do not read as zeros for sure. A device may be far larger than they are.
+fn data(device: &Image) -> Result<Vec<Range<u64>>> {
+    let mut data: Vec<Range<u64>> = Vec::new();
+    for extent in device.map(0..device.size())? {
+        let Extent { device, kind } = extent?;
+        match (kind, data.last_mut()) {
+            (ExtentKind::Hole | ExtentKind::Zeroed { .. }, _) => {}
+            (_, Some(last)) if last.end == device.start => last.end = device.end,
+            _ => data.push(device),
+        }
+    }
+    Ok(data)
+}
+
+/// Writes what is in the ranges `data`; the rest becomes holes.
+async fn write(
+    device: &dyn ReadWriteAt,
+    data: Vec<Range<u64>>,
+    args: &Args,
+    cost: impl Fn() -> Stats,
+) -> Result<Value> {
     let (size, offset) = (device.size(), args.offset);
     let length = args.length.unwrap_or(size.saturating_sub(offset));
     ensure!(
@@ -62,16 +87,19 @@ async fn write(device: &dyn ReadWriteAt, args: &Args, cost: impl Fn() -> Stats) 
     output.file().set_len(length).with_context(place)?;
 
     let mut buf = vec![0; READ];
-    let mut done = 0;
-    while done < length {
-        let part = &mut buf[..usize::try_from(length - done).unwrap_or(READ).min(READ)];
-        device.read_at(part, offset + done).await?;
-        for (number, page) in part.chunks(PAGE).enumerate() {
-            if page != &ZEROS[..page.len()] {
-                output.file().write_all_at(page, done + (number * PAGE) as u64).with_context(place)?;
+    for range in data {
+        let (mut at, end) = (range.start.max(offset), range.end.min(offset + length));
+        while at < end {
+            let part = &mut buf[..usize::try_from(end - at).unwrap_or(READ).min(READ)];
+            device.read_at(part, at).await?;
+            for (number, page) in part.chunks(PAGE).enumerate() {
+                if page != &ZEROS[..page.len()] {
+                    let to = at - offset + (number * PAGE) as u64;
+                    output.file().write_all_at(page, to).with_context(place)?;
+                }
             }
+            at += part.len() as u64;
         }
-        done += part.len() as u64;
     }
     output.keep()?;
     let cost = cost();
