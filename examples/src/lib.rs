@@ -7,7 +7,6 @@
 
 pub mod accelerate;
 pub mod accelerated_image;
-pub mod accelerated_layer;
 pub mod access;
 pub mod chunk_dir;
 pub mod config;
@@ -16,7 +15,6 @@ pub mod copy_image;
 pub mod document;
 pub mod eager_pull;
 pub mod erofs_read;
-pub mod ext4;
 pub mod ext4_read;
 pub mod fuse;
 pub mod hashing;

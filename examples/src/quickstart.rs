@@ -24,7 +24,7 @@ use crate::lazy_image::LazyImage;
 use crate::measure::{self, Expected};
 use crate::oci_image;
 use crate::oci_layout::OciLayout;
-use crate::progress::{Progress, bytes};
+use crate::progress::Progress;
 use crate::publish::publish;
 use crate::reference_image;
 use crate::report::{LinkReport, Report};
@@ -87,9 +87,7 @@ pub async fn run(input: Input, options: Options, progress: Progress) -> Result<R
 async fn run_tree(tree: Tree, name: &str, options: &Options, progress: Progress) -> Result<Report> {
     let directory = tempfile::tempdir()?;
     let layout = OciLayout::create(directory.path())?;
-    let step = progress.step("Building the two images", 2 * tree.bytes());
-    oci_image::build(&tree, &layout, &|n| step.add(n))?;
-    step.finish(&format!("from {} in {} layers", bytes(tree.bytes()), tree.layers.len()));
+    oci_image::build(&tree, &layout, progress).await?;
     serve_and_run(&layout, name, Expected::Tree(tree), options, progress).await
 }
 

@@ -120,7 +120,7 @@ async fn a_killed_run_is_continued() {
     let scene = Scene::new();
     let (server, name, base) = serve(&scene).await;
     let top = base.image().unwrap().layers[2].digest.clone();
-    server.faults().add(Fault::Stall { at: 1000 }.on(top.hex()));
+    server.faults().add(Fault::Stall { at: 50 }.on(top.hex()));
     let mut killed = obd(&scene, &name).stdout(Stdio::null()).spawn().unwrap();
     // Both lower layers are uploaded, and the upper one does not come.
     let until = Instant::now() + Duration::from_secs(60);

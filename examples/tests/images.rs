@@ -11,6 +11,7 @@ use examples::image_files::ImageFilesystem;
 use examples::lazy_image::{LazyImage, OpenBlob};
 use examples::oci_image;
 use examples::oci_layout::OciLayout;
+use examples::progress::Progress;
 use examples::reference_image;
 use examples::tree::Tree;
 use examples::verify;
@@ -101,7 +102,8 @@ fn the_reference_image_has_the_device_that_its_list_says() {
 
 fn built(tree: &Tree) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
-    oci_image::build(tree, &OciLayout::create(directory.path()).unwrap(), &|_| ()).unwrap();
+    let layout = OciLayout::create(directory.path()).unwrap();
+    Runtime::new().unwrap().block_on(oci_image::build(tree, &layout, Progress::Silent)).unwrap();
     directory
 }
 

@@ -32,14 +32,14 @@ fn the_files_of_an_image_are_those_it_was_made_from() {
     let written = File::create(mount.path("new")).unwrap_err();
     assert_eq!(written.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
     let files = mount.terminate();
-    assert_eq!((&files["filesystem"], &files["failed_reads"]), (&json!("ext4"), &json!(0)));
+    assert_eq!((&files["filesystem"], &files["failed_reads"]), (&json!("erofs"), &json!(0)));
     assert!(files["fetched_bytes"].as_u64().unwrap() > 3_000_000, "{files}");
 
     let mount = scene.mount("--device-only");
     let metadata = mount.path("device").metadata().unwrap();
-    let mut superblock = [0; 1082];
+    let mut superblock = [0; 1028];
     File::open(mount.path("device")).unwrap().read_exact(&mut superblock).unwrap();
-    assert_eq!(superblock[1080..], [0x53, 0xef]);
+    assert_eq!(superblock[1024..], [0xe2, 0xe1, 0xf5, 0xe0]);
     let device = mount.terminate();
     assert_eq!((&device["filesystem"], &device["virtual_size"]), (&json!(null), &json!(metadata.len())));
     assert_documented("mount", &[files, device]);

@@ -70,7 +70,7 @@ async fn the_reference_image_has_its_digest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_layout_and_the_image_it_becomes_in_a_registry() {
-    let (directory, layout) = layout();
+    let (directory, layout) = layout().await;
     let report = run(Input::OciLayout(directory.path().to_owned()), fast(), Progress::plain()).await.unwrap();
     assert_eq!((report.layers, report.verified.files), (2, 305));
     assert!(report.eager.is_some());
@@ -86,7 +86,7 @@ async fn a_layout_and_the_image_it_becomes_in_a_registry() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_without_an_accelerated_form_says_what_was_looked_for() {
-    let (_directory, layout) = layout();
+    let (_directory, layout) = layout().await;
     let server = registry::Registry::builder().serve().await.unwrap();
     let base = layout.index().unwrap().remove(0);
     put(&server, &layout, &base, Some("1"));
@@ -96,7 +96,7 @@ async fn an_image_without_an_accelerated_form_says_what_was_looked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_configuration_mixes_local_and_remote_layers() {
-    let (directory, layout) = layout();
+    let (directory, layout) = layout().await;
     let server = registry::Registry::builder().serve().await.unwrap();
     let accelerated = layout.manifest(&layout.index().unwrap()[1]).unwrap();
     let [lower, upper] = accelerated.image().unwrap().layers.as_slice() else { panic!("two layers") };
@@ -117,7 +117,7 @@ async fn a_configuration_mixes_local_and_remote_layers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_layer_that_reads_well_must_still_have_its_digest() {
-    let (_directory, layout) = layout();
+    let (_directory, layout) = layout().await;
     let accelerated = layout.manifest(&layout.index().unwrap()[1]).unwrap();
     let blobs = accelerated.image().unwrap().layers.iter().map(|layer| {
         // The end of the tar, which no reader of the device looks at.
@@ -138,7 +138,7 @@ async fn a_layer_that_reads_well_must_still_have_its_digest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bits_that_flip_on_the_way_are_errors_that_name_the_blob() {
-    let (_directory, layout) = layout();
+    let (_directory, layout) = layout().await;
     let server = registry::Registry::builder().serve().await.unwrap();
     let [base, accelerated] = layout.index().unwrap().try_into().unwrap();
     put(&server, &layout, &base, Some("1"));
@@ -155,7 +155,7 @@ async fn bits_that_flip_on_the_way_are_errors_that_name_the_blob() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_layout_with_other_bytes_in_a_blob_is_not_pushed() {
-    let (directory, layout) = layout();
+    let (directory, layout) = layout().await;
     let accelerated = layout.manifest(&layout.index().unwrap()[1]).unwrap();
     let layer = &accelerated.image().unwrap().layers[1];
     std::fs::write(layout.blob_path(&layer.digest), "other").unwrap();
@@ -183,12 +183,12 @@ fn fast() -> Options {
     Options { link, access: Access { plain_http: true, ..Access::default() } }
 }
 
-fn layout() -> (tempfile::TempDir, OciLayout) {
+async fn layout() -> (tempfile::TempDir, OciLayout) {
     let root = tempfile::tempdir().unwrap();
     trees::varied(root.path());
     let directory = tempfile::tempdir().unwrap();
     let layout = OciLayout::create(directory.path()).unwrap();
-    oci_image::build(&Tree::scan(root.path(), 2).unwrap(), &layout, &|_| ()).unwrap();
+    oci_image::build(&Tree::scan(root.path(), 2).unwrap(), &layout, Progress::Silent).await.unwrap();
     (directory, layout)
 }
 

@@ -1,8 +1,6 @@
 //! The check of a filesystem against its tree: it passes for the tree it was made from and names what
 //! differs from any other.
 
-#[path = "support/devices.rs"]
-mod devices;
 #[path = "support/trees.rs"]
 mod trees;
 
@@ -11,12 +9,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use examples::accelerated_image::AcceleratedImage;
 use examples::hashing::digest_of;
 use examples::image_files::ImageFilesystem;
+use examples::image_name::ImageName;
+use examples::image_place::ImagePlace;
+use examples::lazy_image::LazyImage;
+use examples::oci_image;
+use examples::oci_layout::OciLayout;
+use examples::progress::Progress;
 use examples::start::read_start_set;
 use examples::tree::Tree;
 use examples::verify;
 use overlaybd_format::{MemoryBlob, ReadAt};
+use referrers::ResolveOptions;
 use tokio::runtime::Runtime;
 
 #[test]
@@ -111,7 +117,15 @@ fn the_digest_of_a_blob_covers_all_of_it() {
 fn with_device(test: impl FnOnce(&Path, &Arc<dyn ReadAt>, &Runtime)) {
     let root = tempfile::tempdir().unwrap();
     trees::varied(root.path());
-    let bytes = devices::bytes(&Tree::scan(root.path(), 3).unwrap(), 3);
-    let device: Arc<dyn ReadAt> = Arc::new(MemoryBlob::new(bytes));
-    test(root.path(), &device, &Runtime::new().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let layout = OciLayout::create(directory.path()).unwrap();
+    let runtime = Runtime::new().unwrap();
+    let device = runtime.block_on(async {
+        oci_image::build(&Tree::scan(root.path(), 3).unwrap(), &layout, Progress::Silent).await.unwrap();
+        let name = ImageName::Layout { directory: directory.path().to_owned(), tag: None };
+        let place = ImagePlace::Layout(layout);
+        let image = AcceleratedImage::find(&place, &name, &ResolveOptions::default()).await.unwrap();
+        LazyImage::open(image.open(&place).await.unwrap()).await.unwrap().reader()
+    });
+    test(root.path(), &device, &runtime);
 }

@@ -10,6 +10,7 @@ use examples::access::Access;
 use examples::image_place::ImagePlace;
 use examples::oci_image;
 use examples::oci_layout::OciLayout;
+use examples::progress::Progress;
 use examples::publish::publish;
 use examples::tree::Tree;
 use referrers::{Descriptor, Digest, Manifest, Repository};
@@ -61,8 +62,8 @@ impl Images {
         let [root, directory, content] = [(); 3].map(|()| tempfile::tempdir().unwrap());
         trees::varied(root.path());
         let layout = OciLayout::create(directory.path()).unwrap();
-        oci_image::build(&Tree::scan(root.path(), 2).unwrap(), &layout, &|_| ()).unwrap();
         tokio::runtime::Runtime::new().unwrap().block_on(async {
+            oci_image::build(&Tree::scan(root.path(), 2).unwrap(), &layout, Progress::Silent).await.unwrap();
             let store = Store::dir(content.path()).unwrap();
             let server = Registry::builder().store(store).serve().await.unwrap();
             let repository = Repository::new(&server.addr().to_string(), "demo/app").unwrap();

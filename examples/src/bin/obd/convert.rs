@@ -27,6 +27,9 @@ use crate::wrapping::Codec;
 /// image made there. The ordinary image stays as it is. The accelerated one refers to it as its
 /// subject, and has its tag with the suffix of the preset.
 ///
+/// Unless the switches say otherwise, full layers are compressed by zstd at level 6, in blocks of
+/// 32 KiB, by as many threads as there are processors.
+///
 /// Of an image for several platforms all are converted, into an index of their own; attestations
 /// are left out. What was finished before is recorded and not done again; an interrupted run goes
 /// on behind the last finished layer. The same image gives the same bytes.
@@ -105,7 +108,6 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
         .with_platforms(args.platforms)
         .with_only_index(args.only_index)
         .with_suffix(args.remote.suffix(mode).map(str::to_owned));
-    // An ordinary image that is there is what is written beside; one that is not there is not made.
     let from = Located { place: ImagePlace::of(&args.source, &access, false)?, name: args.source };
     let to = match args.destination {
         Some(name) => Some(Located { place: ImagePlace::of(&name, &access, true)?, name }),

@@ -43,19 +43,16 @@ impl Wrapping {
 /// The codec and how it is used.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Codec {
-    /// The codec. [default: lz4; of convert: zstd]
+    /// The codec. [default: lz4]
     #[arg(long, value_enum, value_name = "NAME", help_heading = HEADING)]
     algorithm: Option<Name>,
-    /// KiB that are compressed together. Content in blocks of 64 has to be compressible. [default: 4; of
-    /// convert: 32]
+    /// KiB that are compressed together; with 64, content has to be compressible. [default: 4]
     #[arg(long = "bs", value_name = "KIB", value_parser = block_size, help_heading = HEADING)]
     block_size: Option<u32>,
-    /// How hard to try: ZSTD up to 22; LZ4 2 to 12, or less than 0 to be faster. [default: 0, the
-    /// codec's own; of convert: 6]
+    /// How hard to try: ZSTD up to 22; LZ4 2 to 12, or less than 0 to be faster. [default: 0]
     #[arg(long, allow_negative_numbers = true, help_heading = HEADING)]
     level: Option<i32>,
-    /// Threads that compress. The bytes do not depend on their number. [default: 1; of convert: one for each
-    /// processor]
+    /// Threads that compress. The bytes do not depend on their number. [default: 1]
     #[arg(long, alias = "compress_threads", value_name = "N", help_heading = HEADING)]
     compress_threads: Option<usize>,
 }
