@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::erofs_read::ErofsFiles;
 use crate::ext4_read::Ext4Files;
+use crate::fuse::Filesystem;
 
 /// The filesystem on a device, read by any number of threads.
 #[derive(Debug, Clone)]
@@ -68,15 +69,12 @@ impl ImageFilesystem {
     ///
     /// If the device has neither ext4 nor EROFS, or cannot be read.
     pub fn open(device: Arc<dyn ReadAt>, runtime: Handle) -> Result<Self> {
-        let mut magic = [0; 4];
-        if device.size() >= EROFS_MAGIC_AT + magic.len() as u64 {
-            runtime.block_on(device.read_at(&mut magic, EROFS_MAGIC_AT))?;
-        }
-        let erofs = if u32::from_le_bytes(magic) == EROFS_MAGIC {
-            let files = ErofsFiles::open(Arc::clone(&device), runtime.clone());
-            Some(Arc::new(files.context("opening the EROFS filesystem")?))
-        } else {
-            None
+        let erofs = match runtime.block_on(Filesystem::of(&*device))? {
+            Filesystem::Ext4 => None,
+            Filesystem::Erofs => {
+                let files = ErofsFiles::open(Arc::clone(&device), runtime.clone());
+                Some(Arc::new(files.context("opening the EROFS filesystem")?))
+            }
         };
         Ok(Self { device, runtime, erofs })
     }
@@ -120,7 +118,3 @@ impl ImageFiles {
         }
     }
 }
-
-/// EROFS, "struct erofs_super_block": the magic number and where it is.
-const EROFS_MAGIC: u32 = 0xE0F5_E1E2;
-const EROFS_MAGIC_AT: u64 = 1024;

@@ -4,7 +4,6 @@ use anyhow::{Context, Result, bail, ensure};
 use referrers::{Classified, Digest, ImageConfig, ImageManifest, Manifest, classify, media_type};
 
 use super::document::{self, ImageLayer, diff_ids};
-use super::records::Key;
 use super::report::{ImageReport, LayerReport};
 use super::stack::{Layer, Stack};
 use super::{Converted, Work};
@@ -68,7 +67,7 @@ impl Work<'_> {
         let chain_ids = document::chain_ids(diff_ids);
         let all = image.layers.iter().zip(diff_ids).zip(chain_ids);
         let layers = all.map(|((blob, diff_id), chain_id)| {
-            key = next(&key, blob.digest.as_str());
+            key = key.with(["layer", blob.digest.as_str()]);
             let uuid = document::uuid(&chain_id);
             let below = parent.replace(uuid).unwrap_or_default();
             Layer { blob: blob.clone(), diff_id: diff_id.clone(), key: key.clone(), uuid, parent: below }
@@ -88,8 +87,4 @@ impl Work<'_> {
         }
         Ok(there)
     }
-}
-
-fn next(below: &Key, blob: &str) -> Key {
-    below.with(["layer", blob])
 }
