@@ -125,4 +125,4 @@ pub fn stats(blobs: &[OpenBlob]) -> Stats {
 }
 
 /// Bytes at each end of a layer that are read first: headers, and the trailer with the index before it.
-const END: u64 = 64 << 10;
+pub(crate) const END: u64 = 64 << 10;

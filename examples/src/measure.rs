@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
-use referrers::{Descriptor, Digest, ImageManifest};
+use referrers::{Digest, ImageManifest};
 use tokio::runtime::Handle;
 use tokio::task::block_in_place;
 
@@ -121,13 +121,10 @@ pub async fn eager(image: &ImageManifest, origin: &Origin, progress: Progress) -
     let total = image.layers.iter().map(|layer| layer.size).sum();
     let step = progress.step("Pulling the ordinary image", total);
     let begun = Instant::now();
-    let layer = |layer: &Descriptor| {
-        let source = origin.source(&layer.digest, layer.size)?;
-        anyhow::Ok(EagerLayer { source, descriptor: layer.clone() })
-    };
-    let layers = image.layers.iter().map(layer).collect::<Result<Vec<_>>>()?;
+    let layers = EagerLayer::all(image, origin)?;
     let requests = layers.len() as u64;
-    let unpacked = eager_pull::pull(layers, &|n| step.add(n)).await.context("pulling the ordinary image")?;
+    let unpacked =
+        eager_pull::pull(layers, None, &|n| step.add(n)).await.context("pulling the ordinary image")?;
     let seconds = begun.elapsed().as_secs_f64();
     step.finish(&format!("{} fetched, {} unpacked", bytes(total), bytes(unpacked)));
     Ok(EagerReport { bytes: total, requests, seconds })

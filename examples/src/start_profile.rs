@@ -11,6 +11,7 @@
 //! else. It is of the image by its subject, and its bytes are checked by their digest.
 
 mod acceleration_layer;
+mod record;
 mod replay;
 
 use anyhow::{Context, Result, ensure};
@@ -20,6 +21,7 @@ use overlaybd_format::trace::Trace;
 use referrers::{Accelerated, Descriptor, Digest, Error, ErrorKind, Layer, Registry, Repository, Role};
 use serde_json::json;
 
+pub use record::record;
 pub use replay::replay;
 
 /// Where the profiles of one accelerated image are.

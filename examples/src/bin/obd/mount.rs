@@ -1,16 +1,11 @@
 //! `obd mount`.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use examples::fuse::{self, Filesystem, Mounted, Server};
-use examples::lazy_image::LazyImage;
-use examples::one_line::one_line;
-use examples::refetching::Refetching;
-use examples::start_profile::{Found, Profiles, replay};
+use examples::fuse::Filesystem;
+use examples::lazy_mount::{LazyMount, Place};
 use serde_json::{Value, json};
-use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::interrupt::Interrupted;
@@ -64,60 +59,21 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> Result<Value> {
     let interrupted = Interrupted::new()?;
-    let directory = args.directory.canonicalize().with_context(|| args.directory.display().to_string())?;
-    args.source
+    let Args { source, directory, device_only, upper, no_profile } = args;
+    let directory = directory.canonicalize().with_context(|| directory.display().to_string())?;
+    let place = Place { directory, upper, device_only };
+    source
         .read_with_profiles(async |blobs, profiles| {
-            let found = profiles.filter(|_| !args.no_profile).map(|profiles| tokio::spawn(find(profiles)));
-            let image = LazyImage::open(blobs.to_vec()).await?;
-            let replayed = found.map(|found| tokio::spawn(replay_found(found, image.clone())));
-            let filesystem = match args.device_only {
-                true => None,
-                false => Some(Filesystem::of(&*image.device).await?),
-            };
-            let mut said = serve(&image, filesystem, &directory, args.upper.as_deref(), interrupted).await?;
-            said["profile_bytes"] = match replayed {
-                Some(replayed) => json!(replayed.await?),
-                None => Value::Null,
-            };
-            Ok(said)
+            let mount = LazyMount::new(blobs.to_vec(), profiles.filter(|_| !no_profile), &place).await?;
+            eprintln!("mounted {}", place.directory.display());
+            serve(mount, interrupted).await
         })
         .await
 }
 
-/// The profile, if there is one; a start without it is no failure.
-async fn find(profiles: Profiles) -> Option<Found> {
-    let found = profiles.find().await;
-    found.unwrap_or_else(|error| {
-        eprintln!("no profile: {}", one_line(&error));
-        None
-    })
-}
-
-async fn replay_found(found: JoinHandle<Option<Found>>, image: LazyImage) -> Option<u64> {
-    match replay(&found.await.ok()??.trace, &image) {
-        Ok(bytes) => Some(bytes),
-        Err(error) => {
-            eprintln!("no profile: {error}");
-            None
-        }
-    }
-}
-
-async fn serve(
-    image: &LazyImage,
-    filesystem: Option<Filesystem>,
-    directory: &Path,
-    upper: Option<&Path>,
-    mut interrupted: Interrupted,
-) -> Result<Value> {
-    let server = Server::start(Arc::new(Refetching::new(image.clone())), Handle::current())?;
+async fn serve(mount: LazyMount, mut interrupted: Interrupted) -> Result<Value> {
+    let LazyMount { image, filesystem, server, mounted, replayed } = mount;
     let reads = server.reads();
-    let mounted = match filesystem {
-        Some(filesystem) => mount(&server, filesystem, directory, upper).await?,
-        None => server.show(directory)?,
-    };
-    eprintln!("mounted {}", directory.display());
-
     let mut ended = std::pin::pin!(server.ended());
     tokio::select! {
         ended = &mut ended => ended?,
@@ -129,23 +85,17 @@ async fn serve(
             }
         }
     }
+    let replayed = match replayed.filter(JoinHandle::is_finished) {
+        Some(replayed) => replayed.await?,
+        None => None,
+    };
     let cost = image.stats();
     Ok(json!({
         "virtual_size": image.reader().size(),
         "filesystem": filesystem.map(Filesystem::name),
+        "profile_bytes": replayed,
         "requests": cost.requests,
         "fetched_bytes": cost.bytes_fetched,
         "failed_reads": reads.failed(),
     }))
-}
-
-/// Mounts in a thread of its own, because the kernel reads the device meanwhile.
-pub(crate) async fn mount(
-    server: &Server,
-    filesystem: Filesystem,
-    directory: &Path,
-    upper: Option<&Path>,
-) -> Result<Mounted> {
-    let (file, directory, upper) = (server.file()?, directory.to_owned(), upper.map(Path::to_owned));
-    spawn_blocking(move || fuse::mount(&file, filesystem, &directory, upper.as_deref())).await?
 }

@@ -3,21 +3,15 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use examples::fuse::{Filesystem, Server};
 use examples::lazy_image::LazyImage;
-use examples::refetching::Refetching;
-use examples::start_profile::{Profiles, limits};
+use examples::start_profile::{Profiles, limits, record};
 use examples::whole_file::WholeFile;
-use overlaybd_format::trace::{Recorder, Trace};
+use overlaybd_format::trace::Trace;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 
-use crate::mount::mount;
 use crate::source::Source;
 
 /// Record what a start of an image reads, and attach it to the image for the next starts.
@@ -68,7 +62,8 @@ pub(crate) async fn run(args: Args) -> Result<Value> {
                 (_, Some(_)) => {}
             }
             for _ in 0..new {
-                trace.merge(&record(&image, &command).await?, limits().trace_records);
+                let start = record(&image, async |directory| start(&command, directory).await).await?;
+                trace.merge(&start, limits().trace_records);
             }
             let runs = runs.saturating_add(new);
             let digest = keep(&trace, runs, profiles, output.as_deref()).await?;
@@ -94,20 +89,6 @@ async fn keep(
         }
         (None, None) => Ok(None),
     }
-}
-
-/// What one start reads.
-async fn record(image: &LazyImage, command: &[OsString]) -> Result<Trace> {
-    let recorder = Arc::new(Recorder::new(Refetching::new(image.clone()), &limits()));
-    let server = Server::start(recorder.clone(), Handle::current())?;
-    let filesystem = Filesystem::of(&*image.device).await?;
-    let directory = tempfile::tempdir()?;
-    let mounted = mount(&server, filesystem, directory.path(), None).await?;
-    let started = start(command, directory.path()).await;
-    spawn_blocking(|| mounted.unmount()).await??;
-    started?;
-    server.ended().await?;
-    Ok(Trace::of(&image.device, &recorder.ranges(), &limits())?)
 }
 
 async fn start(command: &[OsString], directory: &Path) -> Result<()> {
