@@ -6,8 +6,8 @@
 //!                                                                            └─► lazy mount, without and with a profile
 //! ```
 //!
-//! The image is the part of the Rust toolchain that the quickstart makes, the start a compiler that compiles and
-//! links a program from the mounted or unpacked directory. Each way begins with an empty store, and nothing of the
+//! The image is the part of the Rust toolchain that the quickstart makes, the start a compiler that compiles a
+//! program out of the mounted or unpacked directory. Each way begins with an empty store, and nothing of the
 //! image is in the page cache. A profile is recorded on another start than the one that is measured.
 
 mod application;

@@ -2,7 +2,7 @@
 //! who can build this project has.
 //!
 //! ```text
-//! layer 1  standard library    lib/rustlib/<host>/lib/*.rlib, *.so
+//! layer 1  standard library    lib/rustlib/<host>/lib/*.rlib, *.rmeta, *.so
 //! layer 2  code generation     lib/libLLVM*.so*
 //! layer 3  compiler            lib/librustc_driver-*.so, bin/rustc
 //! ```
@@ -46,7 +46,7 @@ impl Toolchain {
     pub fn tree(&self) -> Result<Tree> {
         let rustlib = format!("lib/rustlib/{}/lib", self.host);
         let standard_library =
-            self.matching(&rustlib, |name| name.ends_with(".rlib") || name.ends_with(".so"))?;
+            self.matching(&rustlib, |name| [".rlib", ".rmeta", ".so"].iter().any(|end| name.ends_with(end)))?;
         let code_generation = self.matching("lib", |name| name.starts_with("libLLVM"))?;
         let mut compiler = self.matching("bin", |name| name == "rustc")?;
         compiler.extend(self.matching("lib", |name| name.starts_with("librustc_driver-"))?);

@@ -13,7 +13,7 @@ use examples::progress::Progress;
 /// Measures a cold start over a slow link: pulled and unpacked, and lazily, without and with a profile.
 ///
 /// The image is a part of the Rust toolchain, the start is its compiler at work. Everyone gets it from one
-/// registry in this process over one modelled link. It takes root, util-linux, /dev/fuse and a linker;
+/// registry in this process over one modelled link. It takes root, util-linux and /dev/fuse;
 /// containerd takes part where it is installed.
 #[derive(Debug, Parser)]
 struct Cli {
