@@ -24,7 +24,7 @@ use referrers::{
     Repository, Resolution, Resolver, Role, Stage,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// The images of the registries.
 #[derive(Debug)]
@@ -41,6 +41,8 @@ pub struct Stack {
     plain_http: bool,
     /// Digests and sizes, bottom first.
     layers: Vec<(Digest, u64)>,
+    /// The accelerated image, if these are all of its layers.
+    image: Option<Reference>,
 }
 
 impl Images {
@@ -74,7 +76,9 @@ impl Images {
         let Some(accelerated) = &found.accelerated else {
             bail!("no accelerated image in full mode: {}", reasons(&found));
         };
-        Ok(Stack { repository, plain_http, layers: layers(accelerated, depth)? })
+        let is_whole = depth.depth == depth.of;
+        let image = is_whole.then(|| repository.with_digest(accelerated.descriptor.digest.clone()));
+        Ok(Stack { repository, plain_http, layers: layers(accelerated, depth)?, image })
     }
 
     async fn resolve(&self, source: impl ImageSource + 'static, reference: &Reference) -> Result<Resolution> {
@@ -88,15 +92,22 @@ impl Images {
 }
 
 impl Stack {
-    /// The device as overlaybd's `config.v1.json`.
+    /// The device as overlaybd's `config.v1.json`, with one key more.
     pub fn config(&self) -> Value {
         let scheme = if self.plain_http { "http" } else { "https" };
         let lowers: Vec<_> =
             self.layers.iter().map(|(digest, size)| json!({ "digest": digest, "size": size })).collect();
         let url = format!("{scheme}://{}/v2/{}/blobs", self.repository.host(), self.repository.path());
-        json!({ "repoBlobUrl": url, "lowers": lowers })
+        let mut config =
+            Map::from_iter([("repoBlobUrl".into(), url.into()), ("lowers".into(), lowers.into())]);
+        config.extend(self.image.iter().map(|image| (IMAGE_KEY.into(), image.to_string().into())));
+        config.into()
     }
 }
+
+/// The key of the accelerated image in the configuration of a device that is all of it. Other readers pass over
+/// keys that the format does not name.
+pub(crate) const IMAGE_KEY: &str = "acceleratedImage";
 
 /// How many layers `target` stands for, of so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,21 +136,22 @@ fn depth(config: &[u8], target: &Digest) -> Result<Depth> {
 
 /// The layers of `accelerated` that stand for the lowest of the ordinary image.
 fn layers(accelerated: &Accelerated, depth: Depth) -> Result<Vec<(Digest, u64)>> {
-    let is_native = |layer: &&Layer| layer.role == Role::Native;
-    let name = |layer: &Layer| (layer.digest.clone(), layer.size);
-    let layers = accelerated.layers.iter();
-    if accelerated.stage == Stage::Itself {
-        // Its own layers were counted, with one that is no part of the device.
-        return Ok(layers.take(depth.depth).filter(is_native).map(name).collect());
-    }
-    lowest(layers.filter(is_native).map(name).collect(), depth)
+    let layer = |layer: &Layer| ((layer.digest.clone(), layer.size), layer.role == Role::Native);
+    let layers = accelerated.layers.iter().map(layer).collect();
+    lowest(layers, accelerated.stage == Stage::Itself, depth)
 }
 
-/// Those of the layers of a device that stand for the lowest of the ordinary image. There may be one more
-/// in all: the base, an empty filesystem.
-fn lowest<T>(natives: Vec<T>, Depth { depth, of }: Depth) -> Result<Vec<T>> {
-    let base = natives.len().checked_sub(of).filter(|base| *base <= 1);
-    let Some(base) = base else {
+/// Those of `layers`, of which some are native, that stand for the lowest of the ordinary image.
+fn lowest<T>(layers: Vec<(T, bool)>, itself: bool, Depth { depth, of }: Depth) -> Result<Vec<T>> {
+    let natives =
+        |layers: Vec<(T, bool)>| layers.into_iter().filter(|(_, native)| *native).map(|(layer, _)| layer);
+    if itself {
+        // Its own layers were counted, with one that is no part of the device.
+        return Ok(natives(layers.into_iter().take(depth).collect()).collect());
+    }
+    let natives: Vec<_> = natives(layers).collect();
+    // There may be one more in all: the base, an empty filesystem.
+    let Some(base) = natives.len().checked_sub(of).filter(|base| *base <= 1) else {
         bail!("the accelerated image divides its files into {} layers, not {of}", natives.len());
     };
     Ok(natives.into_iter().take(depth.saturating_add(base)).collect())
@@ -181,7 +193,9 @@ mod tests {
 
     #[test]
     fn only_layers_that_stand_for_others_one_by_one_are_used() {
-        let of = |natives: &[u32], depth, of| lowest(natives.to_vec(), Depth { depth, of });
+        let of = |natives: &[u32], depth, of| {
+            lowest(natives.iter().map(|layer| (*layer, true)).collect(), false, Depth { depth, of })
+        };
         assert_eq!(of(&[1, 2, 3], 2, 3).unwrap(), [1, 2]);
         assert_eq!(of(&[0, 1, 2, 3], 2, 3).unwrap(), [0, 1, 2]);
         assert_eq!(of(&[0, 1], 1, 1).unwrap(), [0, 1]);
@@ -189,5 +203,13 @@ mod tests {
             let error = of(natives, 1, 3).unwrap_err().to_string();
             assert!(error.contains("not 3"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_acceleration_layer_is_no_part_of_the_device() {
+        let layers = vec![(1, true), (2, true), (9, false)];
+        let of = |itself, depth, of| lowest(layers.clone(), itself, Depth { depth, of }).unwrap();
+        assert_eq!((of(true, 1, 3), of(true, 3, 3)), (vec![1], vec![1, 2]));
+        assert_eq!((of(false, 1, 2), of(false, 2, 2)), (vec![1], vec![1, 2]));
     }
 }

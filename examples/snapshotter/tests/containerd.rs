@@ -5,6 +5,8 @@ mod daemons;
 #[path = "support/images.rs"]
 mod images;
 
+use std::time::{Duration, Instant};
+
 use daemons::{Daemons, can_run_containers};
 use images::Images;
 
@@ -20,14 +22,14 @@ async fn containers_of_images_that_share_layers_run_without_a_download() {
     assert!(daemons.mounts().is_empty(), "nothing was asked for yet");
 
     daemons.start_idle(&images.three(), "idle");
-    assert_eq!(daemons.run(&images.two(), "two", "ls /app; wc -c </data/shared; echo x >/new"), "300000\n");
+    assert_eq!(daemons.run(&images.two(), "two", "ls /app; wc -c </data/shared; echo x >/new"), "2000000\n");
     assert_eq!(daemons.run(&images.three(), "three", "cat /app/own; ls /new || true"), "only in three\n");
 
     daemons.restart_snapshotter();
     // What was not read before the restart is still served, for old containers and for new ones.
     let shared = daemons.exec("idle", "wc -c /data/shared");
-    assert_eq!(String::from_utf8_lossy(&shared.stdout), "300000 /data/shared\n");
-    assert_eq!(daemons.run(&images.two(), "again", "wc -c </data/shared"), "300000\n");
+    assert_eq!(String::from_utf8_lossy(&shared.stdout), "2000000 /data/shared\n");
+    assert_eq!(daemons.run(&images.two(), "again", "wc -c </data/shared"), "2000000\n");
     assert_eq!(images.downloads(), 0);
 
     // What a container needs stays although its image is removed.
@@ -52,13 +54,13 @@ async fn what_has_no_accelerated_image_is_unpacked_above_what_has_one() {
     daemons.pull(&plain);
     assert_eq!(images.downloads(), 1, "the layer that the other image does not have");
     let files = "cat /app/own; wc -c </data/shared";
-    assert_eq!(daemons.run(&plain, "plain", files), "only in three\n300000\n");
+    assert_eq!(daemons.run(&plain, "plain", files), "only in three\n2000000\n");
     daemons.remove_images();
     assert_eq!((daemons.mounts(), daemons.directories()), (Vec::new(), 0));
 
     daemons.pull(&plain);
     assert_eq!(images.downloads(), 4);
-    assert_eq!(daemons.run(&plain, "plain", files), "only in three\n300000\n");
+    assert_eq!(daemons.run(&plain, "plain", files), "only in three\n2000000\n");
     daemons.remove_images();
     assert_eq!(daemons.directories(), 0);
 }
@@ -74,6 +76,28 @@ async fn a_server_that_is_killed_is_replaced() {
     daemons.start_idle(&images.three(), "idle");
     daemons.kill_servers();
     assert!(!daemons.exec("idle", "cat /data/shared").status.success(), "an error, and no zeros");
-    assert_eq!(daemons.run(&images.three(), "new", "wc -c </data/shared"), "300000\n");
+    assert_eq!(daemons.run(&images.three(), "new", "wc -c </data/shared"), "2000000\n");
+    daemons.end("idle");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_earlier_starts_read_is_fetched_before_it_is_asked_for() {
+    if !can_run_containers() {
+        return;
+    }
+    let images = Images::serve().await;
+    images.attach_profile().await;
+    let daemons = Daemons::start(&images.host());
+    daemons.pull(&images.three());
+    daemons.start_idle(&images.three(), "idle");
+    let begun = Instant::now();
+    loop {
+        let (fetched, size) = images.shared_layer();
+        if fetched >= size {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(20), "{fetched} of {size} bytes");
+        tokio::task::yield_now().await;
+    }
     daemons.end("idle");
 }

@@ -38,7 +38,9 @@ async fn layers_of_an_accelerated_image_are_there_already() {
     let rootfs = PathBuf::from(lowerdir(&mounts));
     assert_eq!(running.rootfs.mounted(), [rootfs.clone()].into());
     let url = format!("http://{}/v2/demo/three/blobs", images.host());
-    assert_eq!(config(&rootfs), json!({ "repoBlobUrl": url, "lowers": images.lowers(1) }));
+    let image = format!("{}/demo/three@{}", images.host(), images.accelerated(1));
+    let whole = json!({ "repoBlobUrl": url, "lowers": images.lowers(1), "acceleratedImage": image });
+    assert_eq!(config(&rootfs), whole);
     assert_eq!(client.view("view", &chains[2]).await.unwrap()[0].source, rootfs.to_str().unwrap());
 }
 
@@ -52,8 +54,9 @@ async fn images_share_layers_without_sharing_files_of_one_only() {
     pull(client, &images.three(), &chains, "").await;
     // All layers of the smaller image are there, as those of the larger one.
     let mounts = client.prepare("two", &chains[1], &[]).await.unwrap();
-    let layers = config(Path::new(&lowerdir(&mounts)))["lowers"].clone();
-    assert_eq!(layers, json!(images.lowers(1)[..2]));
+    let part = config(Path::new(&lowerdir(&mounts)));
+    assert_eq!(part["lowers"], json!(images.lowers(1)[..2]));
+    assert_eq!(part["acceleratedImage"], Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread")]

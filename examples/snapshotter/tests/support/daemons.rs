@@ -191,6 +191,10 @@ impl Drop for Daemons {
     fn drop(&mut self) {
         if thread::panicking() {
             self.log.lock().unwrap().iter().for_each(|line| eprintln!("{line}"));
+            for snapshot in fs::read_dir(self.path("snapshotter/snapshots")).into_iter().flatten().flatten() {
+                let log = snapshot.path().join("server.log");
+                fs::read_to_string(&log).iter().for_each(|said| eprintln!("{}: {said}", log.display()));
+            }
         }
         // A test that failed may leave containers.
         let tasks = self.ctr_command("tasks ls --quiet").output();

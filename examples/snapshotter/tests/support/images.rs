@@ -6,14 +6,17 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
 
 use examples::access::Access;
 use examples::image_place::ImagePlace;
 use examples::oci_image;
 use examples::oci_layout::OciLayout;
 use examples::publish::publish;
+use examples::start_profile::Profiles;
 use examples::tree::{Tree, TreeLayer};
-use referrers::{Descriptor, Digest, Manifest, Repository};
+use overlaybd_format::trace::{Record, Trace};
+use referrers::{Descriptor, Digest, Manifest, Platform, Repository, Resolver};
 use registry::{Registry, Server, Store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -21,31 +24,16 @@ use tempfile::TempDir;
 /// The images `demo/two:1` of the layers `bin` and `data`, and `demo/three:1` with `app` above them.
 pub(crate) struct Images {
     pub(crate) server: Server,
-    layouts: [(TempDir, OciLayout); 2],
+    layouts: Arc<Layouts>,
 }
+
+/// The smaller and the larger image.
+type Layouts = [(TempDir, OciLayout); 2];
 
 impl Images {
     pub(crate) async fn serve() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        for directory in ["proc", "sys", "dev", "etc", "tmp"] {
-            fs::create_dir(root.path().join(directory)).unwrap();
-        }
-        put(root.path(), "bin/busybox", &fs::read(BUSYBOX).unwrap_or_default());
-        put(root.path(), "data/shared", &vec![7; 300_000]);
-        put(root.path(), "app/own", b"only in three\n");
-        let mut three = Tree::scan(root.path(), 1).unwrap();
-        let files = three.layers.remove(0).files;
-        three.layers = ["bin/", "data/", "app/"]
-            .map(|name| TreeLayer {
-                name: name.to_owned(),
-                files: files.iter().filter(|file| file.path.starts_with(name)).cloned().collect(),
-            })
-            .into();
-        let mut two = three.clone();
-        two.layers.truncate(2);
-
         let server = Registry::builder().store(Store::memory()).serve().await.unwrap();
-        let images = Self { server, layouts: [&two, &three].map(layout) };
+        let images = Self { server, layouts: shared() };
         images.publish(0, "demo/two").await;
         images.publish(1, "demo/three").await;
         images
@@ -56,8 +44,8 @@ impl Images {
         let repository = Repository::new(&self.host(), name).unwrap();
         let access = Access { plain_http: true, ..Access::default() };
         let registry = access.registry(&repository).unwrap();
-        let place = ImagePlace::in_repository(registry, repository, &access).unwrap();
-        publish(&self.layouts[image].1, &place, "1", &|_| ()).await.unwrap();
+        let to = ImagePlace::in_repository(registry, repository, &access).unwrap();
+        publish(&self.layouts[image].1, &to, "1", &|_| ()).await.unwrap();
     }
 
     /// Puts the larger image without its accelerated image into the registry, with the tag `1`.
@@ -95,6 +83,32 @@ impl Images {
     pub(crate) fn lowers(&self, image: usize) -> Vec<Value> {
         let layers = layers(&manifest(&self.layouts[image].1, 1));
         layers.iter().map(|layer| json!({ "digest": layer.digest, "size": layer.size })).collect()
+    }
+
+    /// The digest of the accelerated image of the smaller (0) or larger image (1).
+    pub(crate) fn accelerated(&self, image: usize) -> Digest {
+        manifest(&self.layouts[image].1, 1).digest().clone()
+    }
+
+    /// Attaches a profile to the larger image, of starts that read all of `data/shared`.
+    pub(crate) async fn attach_profile(&self) {
+        let repository = Repository::new(&self.host(), "demo/three").unwrap();
+        let access = Access { plain_http: true, ..Access::default() };
+        let registry = access.registry(&repository).unwrap();
+        let image = repository.with_digest(self.accelerated(1));
+        let resolver = Resolver::new(registry.clone(), access.resolve);
+        let image = resolver.resolve(&image, &Platform::current()).await.unwrap().accelerated.unwrap();
+        let trace = Trace { records: vec![Record::read(1, 0..8 << 20)] };
+        Profiles::of(registry, repository, &image).attach(&trace, 1).await.unwrap();
+    }
+
+    /// Bytes of the layer of the larger accelerated image that has `data/shared`, as far as they were asked for,
+    /// and all of them.
+    pub(crate) fn shared_layer(&self) -> (u64, u64) {
+        let layer = layers(&manifest(&self.layouts[1].1, 1)).remove(1);
+        let log = self.server.log();
+        let reads = log.iter().filter(|request| request.path.ends_with(layer.digest.as_str()));
+        (reads.map(|request| request.body_bytes).sum(), layer.size)
     }
 
     /// Requests for layers of ordinary images.
@@ -144,11 +158,53 @@ fn layers(manifest: &Manifest) -> Vec<Descriptor> {
     manifest.image().unwrap().layers.clone()
 }
 
+/// The images, which tests that run at the same time share.
+fn shared() -> Arc<Layouts> {
+    static SHARED: Mutex<Weak<Layouts>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap();
+    shared.upgrade().unwrap_or_else(|| {
+        let layouts = Arc::new(build());
+        *shared = Arc::downgrade(&layouts);
+        layouts
+    })
+}
+
+fn build() -> Layouts {
+    let root = tempfile::tempdir().unwrap();
+    for directory in ["proc", "sys", "dev", "etc", "tmp"] {
+        fs::create_dir(root.path().join(directory)).unwrap();
+    }
+    put(root.path(), "bin/busybox", &fs::read(BUSYBOX).unwrap_or_default());
+    put(root.path(), "data/shared", &incompressible(2_000_000));
+    put(root.path(), "app/own", b"only in three\n");
+    let mut three = Tree::scan(root.path(), 1).unwrap();
+    let files = three.layers.remove(0).files;
+    three.layers = ["bin/", "data/", "app/"]
+        .map(|name| TreeLayer {
+            name: name.to_owned(),
+            files: files.iter().filter(|file| file.path.starts_with(name)).cloned().collect(),
+        })
+        .into();
+    let mut two = three.clone();
+    two.layers.truncate(2);
+    [&two, &three].map(layout)
+}
+
 fn layout(tree: &Tree) -> (TempDir, OciLayout) {
     let directory = tempfile::tempdir().unwrap();
     let layout = OciLayout::create(directory.path()).unwrap();
     oci_image::build(tree, &layout, &|_| ()).unwrap();
     (directory, layout)
+}
+
+/// Bytes that no codec makes fewer: a linear congruential sequence.
+fn incompressible(len: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let bytes = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    });
+    bytes.take(len).collect()
 }
 
 fn put(root: &Path, name: &str, bytes: &[u8]) {
