@@ -17,14 +17,15 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use examples::access::Access;
 use referrers::{
-    Accelerated, AcceptedType, Cache, CacheOptions, Digest, ImageSource, Kind, Layer, Platform, Reference,
-    Repository, Resolution, Resolver, Role, Stage,
+    Accelerated, Cache, CacheOptions, Descriptor, Digest, ImageSource, Layer, Platform, Reference,
+    Resolution, Resolver, Role, Stage,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+
+use crate::device::{Device, DeviceLayer};
 
 /// The images of the registries.
 #[derive(Debug)]
@@ -32,17 +33,6 @@ pub struct Images {
     access: Access,
     plain_http: BTreeSet<String>,
     cache: Cache,
-}
-
-/// Layers in a registry that make a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stack {
-    repository: Repository,
-    plain_http: bool,
-    /// Digests and sizes, bottom first.
-    layers: Vec<(Digest, u64)>,
-    /// The accelerated image, if these are all of its layers.
-    image: Option<Reference>,
 }
 
 impl Images {
@@ -56,7 +46,7 @@ impl Images {
     /// # Errors
     ///
     /// If there are none, for a reason that the error says, or the registry does not answer.
-    pub async fn find(&self, reference: &str, target: &str) -> Result<Stack> {
+    pub async fn find(&self, reference: &str, target: &str) -> Result<Device> {
         let reference: Reference = reference.parse()?;
         let target: Digest = target.parse().with_context(|| format!("chain id {target}"))?;
         let repository = reference.repository().clone();
@@ -74,40 +64,23 @@ impl Images {
             }
         };
         let Some(accelerated) = &found.accelerated else {
-            bail!("no accelerated image in full mode: {}", reasons(&found));
+            bail!("no accelerated image: {}", reasons(&found));
         };
         let is_whole = depth.depth == depth.of;
-        let image = is_whole.then(|| repository.with_digest(accelerated.descriptor.digest.clone()));
-        Ok(Stack { repository, plain_http, layers: layers(accelerated, depth)?, image })
+        Ok(Device {
+            host: repository.host().to_owned(),
+            repository: repository.path().to_owned(),
+            plain_http,
+            layers: layers(accelerated, depth)?,
+            image: is_whole.then(|| accelerated.descriptor.digest.clone()),
+        })
     }
 
     async fn resolve(&self, source: impl ImageSource + 'static, reference: &Reference) -> Result<Resolution> {
-        let accepted = AcceptedType::all_known().into_iter().filter(|accepted| accepted.kind == Kind::Native);
-        let options = self.access.resolve.clone().with_accepted(accepted.collect());
-        let found = Resolver::new(source, options).resolve(reference, &Platform::current()).await?;
-        let index_only = found.accelerated.as_ref().is_some_and(|found| found.kind != Kind::Native);
-        ensure!(!index_only, "it is in index-only mode");
-        Ok(found)
+        let resolver = Resolver::new(source, self.access.resolve.clone());
+        Ok(resolver.resolve(reference, &Platform::current()).await?)
     }
 }
-
-impl Stack {
-    /// The device as overlaybd's `config.v1.json`, with one key more.
-    pub fn config(&self) -> Value {
-        let scheme = if self.plain_http { "http" } else { "https" };
-        let lowers: Vec<_> =
-            self.layers.iter().map(|(digest, size)| json!({ "digest": digest, "size": size })).collect();
-        let url = format!("{scheme}://{}/v2/{}/blobs", self.repository.host(), self.repository.path());
-        let mut config =
-            Map::from_iter([("repoBlobUrl".into(), url.into()), ("lowers".into(), lowers.into())]);
-        config.extend(self.image.iter().map(|image| (IMAGE_KEY.into(), image.to_string().into())));
-        config.into()
-    }
-}
-
-/// The key of the accelerated image in the configuration of a device that is all of it. Other readers pass over
-/// keys that the format does not name.
-pub(crate) const IMAGE_KEY: &str = "acceleratedImage";
 
 /// How many layers `target` stands for, of so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,26 +108,33 @@ fn depth(config: &[u8], target: &Digest) -> Result<Depth> {
 }
 
 /// The layers of `accelerated` that stand for the lowest of the ordinary image.
-fn layers(accelerated: &Accelerated, depth: Depth) -> Result<Vec<(Digest, u64)>> {
-    let layer = |layer: &Layer| ((layer.digest.clone(), layer.size), layer.role == Role::Native);
+fn layers(accelerated: &Accelerated, depth: Depth) -> Result<Vec<DeviceLayer>> {
+    let layer = |layer: &Layer| match &layer.role {
+        Role::Acceleration => None,
+        Role::Native => Some(DeviceLayer { blob: blob(layer), target: None }),
+        Role::Turbo { target, .. } => Some(DeviceLayer { blob: blob(layer), target: Some(target.clone()) }),
+    };
     let layers = accelerated.layers.iter().map(layer).collect();
     lowest(layers, accelerated.stage == Stage::Itself, depth)
 }
 
-/// Those of `layers`, of which some are native, that stand for the lowest of the ordinary image.
-fn lowest<T>(layers: Vec<(T, bool)>, itself: bool, Depth { depth, of }: Depth) -> Result<Vec<T>> {
-    let natives =
-        |layers: Vec<(T, bool)>| layers.into_iter().filter(|(_, native)| *native).map(|(layer, _)| layer);
+fn blob(layer: &Layer) -> Descriptor {
+    Descriptor::new(layer.media_type.as_str(), layer.digest.clone(), layer.size)
+}
+
+/// Those of `layers` that stand for the lowest of the ordinary image. None stands for a layer that is no part
+/// of the device.
+fn lowest<T>(layers: Vec<Option<T>>, itself: bool, Depth { depth, of }: Depth) -> Result<Vec<T>> {
     if itself {
-        // Its own layers were counted, with one that is no part of the device.
-        return Ok(natives(layers.into_iter().take(depth).collect()).collect());
+        // Its own layers were counted, all of them.
+        return Ok(layers.into_iter().take(depth).flatten().collect());
     }
-    let natives: Vec<_> = natives(layers).collect();
+    let layers: Vec<_> = layers.into_iter().flatten().collect();
     // There may be one more in all: the base, an empty filesystem.
-    let Some(base) = natives.len().checked_sub(of).filter(|base| *base <= 1) else {
-        bail!("the accelerated image divides its files into {} layers, not {of}", natives.len());
+    let Some(base) = layers.len().checked_sub(of).filter(|base| *base <= 1) else {
+        bail!("the accelerated image divides its files into {} layers, not {of}", layers.len());
     };
-    Ok(natives.into_iter().take(depth.saturating_add(base)).collect())
+    Ok(layers.into_iter().take(depth.saturating_add(base)).collect())
 }
 
 fn reasons(found: &Resolution) -> String {
@@ -175,6 +155,8 @@ struct Rootfs {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -194,7 +176,7 @@ mod tests {
     #[test]
     fn only_layers_that_stand_for_others_one_by_one_are_used() {
         let of = |natives: &[u32], depth, of| {
-            lowest(natives.iter().map(|layer| (*layer, true)).collect(), false, Depth { depth, of })
+            lowest(natives.iter().copied().map(Some).collect(), false, Depth { depth, of })
         };
         assert_eq!(of(&[1, 2, 3], 2, 3).unwrap(), [1, 2]);
         assert_eq!(of(&[0, 1, 2, 3], 2, 3).unwrap(), [0, 1, 2]);
@@ -207,7 +189,7 @@ mod tests {
 
     #[test]
     fn an_acceleration_layer_is_no_part_of_the_device() {
-        let layers = vec![(1, true), (2, true), (9, false)];
+        let layers = vec![Some(1), Some(2), None];
         let of = |itself, depth, of| lowest(layers.clone(), itself, Depth { depth, of }).unwrap();
         assert_eq!((of(true, 1, 3), of(true, 3, 3)), (vec![1], vec![1, 2]));
         assert_eq!((of(false, 1, 2), of(false, 2, 2)), (vec![1], vec![1, 2]));

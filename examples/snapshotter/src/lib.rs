@@ -12,6 +12,7 @@
 )]
 
 pub mod containerd;
+mod device;
 mod device_server;
 mod error;
 mod filter;
@@ -28,10 +29,11 @@ mod service;
 mod snapshotter;
 mod usage;
 
+pub use device::{Device, DeviceLayer};
 pub use device_server::serve_device;
 pub use error::{Error, Result};
 pub use filter::Filter;
-pub use images::{Images, Stack};
+pub use images::Images;
 pub use pull::pull;
 pub use record::{Kind, Labels, Origin, Record, Usage};
 pub use rootfs::Rootfs;

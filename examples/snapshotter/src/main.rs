@@ -65,15 +65,15 @@ struct Pull {
     containerd: PathBuf,
 }
 
-/// What the snapshotter starts for each device: mounts what CONFIG describes at DIR and serves it until it is
+/// What the snapshotter starts for each device: mounts what DEVICE describes at DIRECTORY and serves it until it is
 /// unmounted.
 #[derive(Debug, clap::Args)]
 struct Device {
     /// Where what was fetched is kept.
     #[arg(long, value_name = "DIR")]
     cache: PathBuf,
-    /// A config.v1.json.
-    config: PathBuf,
+    /// The device.json of a snapshot.
+    device: PathBuf,
     /// Where to mount it.
     directory: PathBuf,
 }
@@ -153,7 +153,7 @@ impl Device {
     async fn run(self) -> Result<()> {
         let keep = Keep::Directory(CacheDir::new(self.cache));
         let access = Access { keep, ..Access::default() };
-        serve_device(self.config, &self.directory, &access).await
+        serve_device(&self.device, &self.directory, &access).await
     }
 }
 

@@ -13,14 +13,14 @@ use async_trait::async_trait;
 /// time.
 #[async_trait]
 pub trait Rootfs: Debug + Send + Sync {
-    /// Mounts the filesystem of the device that `config`, a `config.v1.json`, describes on `directory`,
+    /// Mounts the filesystem of the [`Device`](crate::Device) that the file `device` describes on `directory`,
     /// read-only. If it is mounted and served already, nothing happens; if what served it is gone, it is
     /// mounted anew.
     ///
     /// # Errors
     ///
     /// If the device cannot be opened or mounted. Nothing is mounted then.
-    async fn mount(&self, config: &Path, directory: &Path) -> Result<()>;
+    async fn mount(&self, device: &Path, directory: &Path) -> Result<()>;
 
     /// Ends what [`mount`](Self::mount) began. If nothing is mounted, nothing happens.
     ///

@@ -32,7 +32,7 @@ use crate::rootfs::Rootfs;
 pub struct ServerProcess {
     /// The program.
     pub program: PathBuf,
-    /// Its first arguments. A `config.v1.json` and the directory to mount at follow.
+    /// Its first arguments. The file of a device and the directory to mount at follow.
     pub arguments: Vec<OsString>,
     /// How long it may take until it has mounted the directory and written [`READY`].
     pub patience: Duration,
@@ -43,7 +43,7 @@ pub const READY: &str = "mounted";
 
 #[async_trait]
 impl Rootfs for ServerProcess {
-    async fn mount(&self, config: &Path, directory: &Path) -> Result<()> {
+    async fn mount(&self, device: &Path, directory: &Path) -> Result<()> {
         let log = Log::beside(directory);
         if is_mounted(directory)? {
             if log.is_held()? {
@@ -52,7 +52,7 @@ impl Rootfs for ServerProcess {
             // Its server was killed. Who has files of it open has I/O errors from now on.
             unmount(directory, UnmountFlags::DETACH).with_context(|| unmounting(directory))?;
         }
-        let mut server = self.start(config, directory, &log)?;
+        let mut server = self.start(device, directory, &log)?;
         let mounted = timeout(self.patience, ready(&mut server, &log)).await;
         if mounted.is_err() {
             // Should it have mounted the directory just now, the next call finds it without a server.
@@ -72,10 +72,10 @@ impl Rootfs for ServerProcess {
 }
 
 impl ServerProcess {
-    fn start(&self, config: &Path, directory: &Path, log: &Log) -> Result<Child> {
+    fn start(&self, device: &Path, directory: &Path, log: &Log) -> Result<Child> {
         let program = || format!("starting {}", self.program.display());
         let mut command = Command::new(&self.program);
-        command.args(&self.arguments).arg(config).arg(directory);
+        command.args(&self.arguments).arg(device).arg(directory);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log.hold()?);
         // What interrupts the snapshotter in a terminal is not meant for it.
         command.process_group(0).spawn().with_context(program)

@@ -14,8 +14,8 @@
 //! containerd calls after it has collected garbage.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Permissions};
-use std::io::{ErrorKind, Write};
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,9 +23,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::spawn_blocking;
 
 use crate::containerd::snapshots::Mount;
+use crate::device::Device;
 use crate::error::{Doing, Error, Result};
 use crate::filter::Filter;
-use crate::images::{Images, Stack};
+use crate::images::Images;
 use crate::label;
 use crate::overlay::{self, FILES, WORK};
 use crate::record::{Kind, Labels, Origin, Record, Usage};
@@ -205,8 +206,8 @@ impl Snapshotter {
             return Ok(true);
         }
         let Some(image) = label::image(labels) else { return Ok(false) };
-        let stack = match self.images.find(image, target).await {
-            Ok(stack) => stack,
+        let device = match self.images.find(image, target).await {
+            Ok(device) => device,
             Err(error) => {
                 eprintln!("{target} of {image} is unpacked: {error:#}");
                 return Ok(false);
@@ -223,7 +224,7 @@ impl Snapshotter {
             let name = if records.get(&target).is_ok() { key } else { target };
             let (kind, origin) = (Kind::Committed, Origin::Lazy);
             let new = NewRecord { name, parent, kind, origin, labels };
-            records.add(new, |place| fill_lazy(place, &stack)).map(|_| true)
+            records.add(new, |place| fill_lazy(place, &device)).map(|_| true)
         })
         .await
     }
@@ -273,7 +274,7 @@ impl Snapshotter {
                     let mounting = self.mounting(record.id);
                     let _alone = mounting.lock().await;
                     let directory = place.join(ROOTFS);
-                    let mounted = self.rootfs.mount(&place.join(CONFIG), &directory).await;
+                    let mounted = self.rootfs.mount(&place.join(DEVICE), &directory).await;
                     mounted.map_err(|source| Error::Rootfs { name: record.name, source })?;
                     directories.push(directory);
                     break;
@@ -321,15 +322,10 @@ fn fill_written(place: &Path) -> Result<()> {
     Ok(())
 }
 
-fn fill_lazy(place: &Path, stack: &Stack) -> Result<()> {
-    let (rootfs, config) = (place.join(ROOTFS), place.join(CONFIG));
+fn fill_lazy(place: &Path, device: &Device) -> Result<()> {
+    let (rootfs, description) = (place.join(ROOTFS), place.join(DEVICE));
     fs::create_dir(&rootfs).doing(|| format!("creating {}", rootfs.display()))?;
-    let written = File::create(&config).and_then(|mut file| {
-        file.write_all(stack.config().to_string().as_bytes())?;
-        file.sync_all()?;
-        File::open(place)?.sync_all()
-    });
-    written.doing(|| format!("writing {}", config.display()))
+    device.write(&description).doing(|| format!("writing {}", description.display()))
 }
 
 fn remove_all(place: &Path) -> Result<()> {
@@ -348,5 +344,5 @@ fn inherit_owner(files: &Path, below: &Path) -> Result<()> {
 }
 
 /// The parts of a lazy snapshot's directory: what the device is made of, and where it is mounted.
-const CONFIG: &str = "config.v1.json";
+const DEVICE: &str = "device.json";
 const ROOTFS: &str = "rootfs";

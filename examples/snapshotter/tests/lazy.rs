@@ -9,11 +9,10 @@ mod running;
 #[path = "support/scripted.rs"]
 mod scripted;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use registry::Fault;
-use serde_json::{Value, json};
+use snapshotter::Device;
 use snapshotter::containerd::snapshots::Mount;
 use tonic::Code;
 
@@ -37,10 +36,14 @@ async fn layers_of_an_accelerated_image_are_there_already() {
     let mounts = client.prepare("container", &chains[2], &[]).await.unwrap();
     let rootfs = PathBuf::from(lowerdir(&mounts));
     assert_eq!(running.rootfs.mounted(), [rootfs.clone()].into());
-    let url = format!("http://{}/v2/demo/three/blobs", images.host());
-    let image = format!("{}/demo/three@{}", images.host(), images.accelerated(1));
-    let whole = json!({ "repoBlobUrl": url, "lowers": images.lowers(1), "acceleratedImage": image });
-    assert_eq!(config(&rootfs), whole);
+    let whole = Device {
+        host: images.host(),
+        repository: "demo/three".to_owned(),
+        plain_http: true,
+        layers: images.layers(1),
+        image: Some(images.accelerated(1)),
+    };
+    assert_eq!(device(&rootfs), whole);
     assert_eq!(client.view("view", &chains[2]).await.unwrap()[0].source, rootfs.to_str().unwrap());
 }
 
@@ -54,9 +57,8 @@ async fn images_share_layers_without_sharing_files_of_one_only() {
     pull(client, &images.three(), &chains, "").await;
     // All layers of the smaller image are there, as those of the larger one.
     let mounts = client.prepare("two", &chains[1], &[]).await.unwrap();
-    let part = config(Path::new(&lowerdir(&mounts)));
-    assert_eq!(part["lowers"], json!(images.lowers(1)[..2]));
-    assert_eq!(part["acceleratedImage"], Value::Null);
+    let part = device(Path::new(&lowerdir(&mounts)));
+    assert_eq!((part.layers, part.image), (images.layers(1)[..2].to_vec(), None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +68,7 @@ async fn an_accelerated_image_can_be_pulled_by_its_own_name() {
     let chains = images.publish_accelerated("demo/own");
     pull(&running.client, &format!("{}/demo/own:1", images.host()), &chains, "").await;
     let mounts = running.client.prepare("container", &chains[1], &[]).await.unwrap();
-    assert_eq!(config(Path::new(&lowerdir(&mounts)))["lowers"], json!(images.lowers(1)[..2]));
+    assert_eq!(device(Path::new(&lowerdir(&mounts))).layers, images.layers(1)[..2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,6 +262,6 @@ fn lowerdir(mounts: &[Mount]) -> String {
 }
 
 /// The device of a lazy snapshot.
-fn config(rootfs: &Path) -> Value {
-    serde_json::from_slice(&fs::read(rootfs.parent().unwrap().join("config.v1.json")).unwrap()).unwrap()
+fn device(rootfs: &Path) -> Device {
+    Device::read(&rootfs.parent().unwrap().join("device.json")).unwrap()
 }

@@ -24,7 +24,7 @@ async fn a_server_gets_what_it_needs_and_not_what_interrupts_the_snapshotter() {
     let script = r#"test "$(cut -d' ' -f5 /proc/self/stat)" = $$ && echo "$1 $2" >&2"#;
     let error = place.mount(script, PATIENCE).await;
     let path = |name: &str| place.0.path().join(name).display().to_string();
-    assert!(error.ends_with(&format!(": {} {}", path("config.v1.json"), path("rootfs"))), "{error}");
+    assert!(error.ends_with(&format!(": {} {}", path("device.json"), path("rootfs"))), "{error}");
 }
 
 #[tokio::test]
@@ -67,8 +67,8 @@ impl Place {
 
     /// Why nothing is mounted.
     async fn mount(&self, script: &str, patience: Duration) -> String {
-        let (config, directory) = (self.0.path().join("config.v1.json"), self.0.path().join("rootfs"));
-        let mounted = self.server(script, patience).mount(&config, &directory).await;
+        let (device, directory) = (self.0.path().join("device.json"), self.0.path().join("rootfs"));
+        let mounted = self.server(script, patience).mount(&device, &directory).await;
         format!("{:#}", mounted.unwrap_err())
     }
 }

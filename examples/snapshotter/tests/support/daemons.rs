@@ -21,6 +21,8 @@ pub(crate) fn can_run_containers() -> bool {
         "right to mount and to make namespaces"
     } else if fs::File::options().read(true).write(true).open("/dev/fuse").is_err() {
         "FUSE"
+    } else if !fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("erofs")) {
+        "EROFS"
     } else if fs::File::open("/dev/loop-control").is_err() {
         "loop device"
     } else if !works("containerd", &["--version"]) || !works("ctr", &["--version"]) {

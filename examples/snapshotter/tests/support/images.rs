@@ -18,7 +18,8 @@ use examples::tree::{Tree, TreeLayer};
 use overlaybd_format::trace::{Record, Trace};
 use referrers::{Descriptor, Digest, Manifest, Platform, Repository, Resolver};
 use registry::{Registry, Server, Store};
-use serde_json::{Value, json};
+use serde_json::Value;
+use snapshotter::DeviceLayer;
 use tempfile::TempDir;
 
 /// The images `demo/two:1` of the layers `bin` and `data`, and `demo/three:1` with `app` above them.
@@ -78,11 +79,11 @@ impl Images {
         self.chains_of(0)
     }
 
-    /// The layers of the accelerated image of the smaller (0) or larger image (1), as a device
-    /// configuration lists them.
-    pub(crate) fn lowers(&self, image: usize) -> Vec<Value> {
-        let layers = layers(&manifest(&self.layouts[image].1, 1));
-        layers.iter().map(|layer| json!({ "digest": layer.digest, "size": layer.size })).collect()
+    /// The layers of the accelerated image of the smaller (0) or larger image (1).
+    pub(crate) fn layers(&self, image: usize) -> Vec<DeviceLayer> {
+        let layers = layers(&manifest(&self.layouts[image].1, 1)).into_iter();
+        let blob = |layer: Descriptor| Descriptor::new(layer.media_type, layer.digest, layer.size);
+        layers.map(|layer| DeviceLayer { blob: blob(layer), target: None }).collect()
     }
 
     /// The digest of the accelerated image of the smaller (0) or larger image (1).

@@ -37,9 +37,9 @@ impl Scripted {
 
 #[async_trait]
 impl Rootfs for Scripted {
-    async fn mount(&self, config: &Path, directory: &Path) -> Result<()> {
+    async fn mount(&self, device: &Path, directory: &Path) -> Result<()> {
         self.alone(directory).await?;
-        ensure!(config.is_file() && directory.is_dir(), "{} is not there", config.display());
+        ensure!(device.is_file() && directory.is_dir(), "{} is not there", device.display());
         self.mounted.lock().unwrap().insert(directory.to_owned());
         Ok(())
     }
