@@ -19,9 +19,9 @@ use tokio::task::spawn_blocking;
 use crate::device::Device;
 use crate::server_process::READY;
 
-/// Mounts the filesystem of the [`Device`] that the file `device` describes at `directory`, writes [`READY`] to standard
-/// output, and serves it until nobody can reach it. If the image has a profile of its starts, what it names
-/// is fetched before it is asked for.
+/// Mounts the filesystem of the [`Device`] that the file `device` describes at `directory`, writes [`READY`] to
+/// standard output, and serves it until nobody can reach it. If the image has a profile of its starts, what
+/// it names is fetched before it is asked for.
 ///
 /// # Errors
 ///

@@ -48,8 +48,9 @@ struct Serve {
     /// Speak HTTP without TLS to this registry; may be repeated.
     #[arg(long, value_name = "HOST[:PORT]")]
     plain_http: Vec<String>,
-    /// Tag suffixes to look for where no referrer is found.
-    #[arg(long, value_enum, default_value = "alibaba")]
+    /// Tag suffixes to look for where no referrer is found. Nothing but its name ties such an image to the
+    /// ordinary one, whose files containers get instead of its own if the tags were not moved together.
+    #[arg(long, value_enum, default_value = "neutral")]
     preset: Preset,
 }
 

@@ -15,6 +15,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
 
 use crate::error::{Doing, Error, Result};
@@ -27,6 +28,8 @@ pub(crate) struct Records {
     directory: PathBuf,
     by_name: BTreeMap<String, Record>,
     next_id: u64,
+    /// The directory itself, locked for as long as this lives.
+    lock: File,
 }
 
 /// A snapshot to be made.
@@ -49,11 +52,15 @@ impl Records {
     ///
     /// # Errors
     ///
-    /// If it cannot be read, or a record is not what was written.
+    /// If it cannot be read, another process has it open, or a record is not what was written.
     pub(crate) fn open(directory: PathBuf) -> Result<Self> {
-        let mut records = Self { directory, by_name: BTreeMap::new(), next_id: 1 };
-        let place = records.directory.display().to_string();
-        fs::create_dir_all(&records.directory).doing(|| format!("creating {place}"))?;
+        let place = directory.display().to_string();
+        fs::create_dir_all(&directory).doing(|| format!("creating {place}"))?;
+        let lock = File::open(&directory).doing(|| format!("opening {place}"))?;
+        // Another snapshotter would not see what is changed here.
+        let locked = flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(Into::into);
+        locked.doing(|| format!("locking {place}"))?;
+        let mut records = Self { directory, by_name: BTreeMap::new(), next_id: 1, lock };
         for entry in fs::read_dir(&records.directory).doing(|| format!("reading {place}"))? {
             let path = entry.doing(|| format!("reading {place}"))?.path();
             // A number whose directory is still there, perhaps mounted, is not used again either.
@@ -239,8 +246,7 @@ impl Records {
 
     /// Makes names that came or went outlast a loss of power.
     fn sync(&self) -> Result<()> {
-        let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        synced.doing(|| format!("syncing {}", self.directory.display()))
+        self.lock.sync_all().doing(|| format!("syncing {}", self.directory.display()))
     }
 }
 

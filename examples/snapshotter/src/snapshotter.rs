@@ -20,6 +20,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use examples::one_line::one_line;
 use tokio::task::spawn_blocking;
 
 use crate::containerd::snapshots::Mount;
@@ -180,7 +181,7 @@ impl Snapshotter {
             let _alone = mounting.lock().await;
             let still = self.records(move |records| Ok(records.idle().contains(&id))).await?;
             if still && let Err(error) = self.rootfs.unmount(&self.place(id).join(ROOTFS)).await {
-                eprintln!("snapshot {id} stays mounted: {error:#}");
+                eprintln!("snapshot {id} stays mounted: {}", one_line(&error));
             }
         }
         for id in unowned {
@@ -189,7 +190,7 @@ impl Snapshotter {
             let _alone = mounting.lock().await;
             let place = self.place(id);
             if let Err(error) = self.rootfs.unmount(&place.join(ROOTFS)).await {
-                eprintln!("{} stays: {error:#}", place.display());
+                eprintln!("{} stays: {}", place.display(), one_line(&error));
                 continue;
             }
             blocking(move || remove_all(&place)).await?;
@@ -209,7 +210,7 @@ impl Snapshotter {
         let device = match self.images.find(image, target).await {
             Ok(device) => device,
             Err(error) => {
-                eprintln!("{target} of {image} is unpacked: {error:#}");
+                eprintln!("{target} of {image} is unpacked: {}", one_line(&error));
                 return Ok(false);
             }
         };

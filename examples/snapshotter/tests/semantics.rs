@@ -7,11 +7,14 @@ mod running;
 #[path = "support/scripted.rs"]
 mod scripted;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use examples::access::Access;
 use prost_types::FieldMask;
 use snapshotter::containerd::snapshots::{Info, Kind, Mount, UpdateRequest};
+use snapshotter::{Images, Snapshotter};
 use tonic::Code;
 
 use client::owned;
@@ -150,6 +153,20 @@ async fn a_restart_finds_everything_and_what_a_crash_left() {
     client.remove("new").await.unwrap();
     client.cleanup().await;
     assert_eq!(running.directories(), owned_directories);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_has_one_snapshotter() {
+    let running = Running::start("").await;
+    let second = async |root: &Path| {
+        let images = Images::new(Access::default(), BTreeSet::new());
+        Snapshotter::open(root, images, running.rootfs.clone()).await.unwrap_err().to_string()
+    };
+    let error = second(running.root()).await;
+    assert!(error.starts_with("locking ") && error.contains("snapshots"), "{error}");
+    for unfit in ["relative", "/with:colon", "/with,comma"] {
+        assert!(second(Path::new(unfit)).await.contains("not an absolute path without"), "{unfit}");
+    }
 }
 
 fn texts(texts: &[&str]) -> Vec<String> {
