@@ -60,7 +60,7 @@ async fn what_has_no_accelerated_image_is_unpacked_above_what_has_one() {
 
     daemons.pull(&plain);
     assert_eq!(images.downloads(), 4);
-    assert_eq!(daemons.run(&plain, "plain", files), "only in three\n2000000\n");
+    assert_eq!(daemons.run(&plain, "plain-again", files), "only in three\n2000000\n");
     daemons.remove_images();
     assert_eq!(daemons.directories(), 0);
 }
