@@ -66,6 +66,24 @@ async fn what_has_no_accelerated_image_is_unpacked_above_what_has_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn containers_run_from_index_only_images() {
+    if !can_run_containers() {
+        return;
+    }
+    let images = Images::serve().await;
+    images.publish_index_only("demo/index-only").await;
+    let image = format!("{}/demo/index-only:1", images.host());
+    let daemons = Daemons::start(&images.host());
+    let before = images.downloads();
+    daemons.pull(&image);
+    assert_eq!(images.downloads(), before);
+    let files = "cat /app/own; wc -c </data/shared";
+    assert_eq!(daemons.run(&image, "index-only", files), "only in three\n2000000\n");
+    daemons.remove_images();
+    assert_eq!((daemons.mounts(), daemons.directories()), (Vec::new(), 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_killed_is_replaced() {
     if !can_run_containers() {
         return;

@@ -72,6 +72,18 @@ async fn an_accelerated_image_can_be_pulled_by_its_own_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn index_only_layers_are_read_through_too() {
+    let images = Images::serve().await;
+    let running = Running::start(&images.host()).await;
+    images.publish_index_only("demo/index-only").await;
+    let image = format!("{}/demo/index-only:1", images.host());
+    pull(&running.client, &image, &images.chains(), "").await;
+    let mounts = running.client.prepare("container", &images.chains()[1], &[]).await.unwrap();
+    let targets = device(Path::new(&lowerdir(&mounts))).layers.into_iter().map(|layer| layer.target);
+    assert_eq!(targets.collect::<Vec<_>>(), images.ordinary_layers()[..2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_accelerated_image_is_unpacked() {
     let images = Images::serve().await;
     let running = Running::start(&images.host()).await;

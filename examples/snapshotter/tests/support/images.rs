@@ -9,9 +9,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, Weak};
 
 use examples::access::Access;
+use examples::convert::options::{Mode, Options};
+use examples::convert::records::Records;
+use examples::convert::{Located, convert};
 use examples::image_place::ImagePlace;
 use examples::oci_image;
 use examples::oci_layout::OciLayout;
+use examples::progress::Progress;
 use examples::publish::publish;
 use examples::start_profile::Profiles;
 use examples::tree::{Tree, TreeLayer};
@@ -54,6 +58,19 @@ impl Images {
         self.put(0, name);
     }
 
+    /// Puts the larger image into the registry, with an accelerated image in index-only mode.
+    pub(crate) async fn publish_index_only(&self, name: &str) {
+        self.put(0, name);
+        let access = Access { plain_http: true, ..Access::default() };
+        let name = format!("{}/{name}:1", self.host()).parse().unwrap();
+        let place = ImagePlace::of(&name, &access, true).unwrap();
+        let options = Options::new(Mode::IndexOnly).with_only_index(true);
+        let from = Located { place, name };
+        let directory = tempfile::tempdir().unwrap();
+        let records = Records::open(directory.path()).unwrap();
+        convert(&from, None, &options, &records, Progress::Silent).await.unwrap();
+    }
+
     /// Puts the accelerated image of the larger image into the registry, with the tag `1`, and gives its
     /// chain ids.
     pub(crate) fn publish_accelerated(&self, name: &str) -> Vec<String> {
@@ -84,6 +101,11 @@ impl Images {
         let layers = layers(&manifest(&self.layouts[image].1, 1)).into_iter();
         let blob = |layer: Descriptor| Descriptor::new(layer.media_type, layer.digest, layer.size);
         layers.map(|layer| DeviceLayer { blob: blob(layer), target: None }).collect()
+    }
+
+    /// The layers of the larger ordinary image.
+    pub(crate) fn ordinary_layers(&self) -> Vec<Option<Digest>> {
+        layers(&manifest(&self.layouts[1].1, 0)).into_iter().map(|layer| Some(layer.digest)).collect()
     }
 
     /// The digest of the accelerated image of the smaller (0) or larger image (1).
