@@ -21,19 +21,21 @@ mod ways;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use referrers::{Anonymous, Reference, Registry, RegistryOptions, Repository, ResolveOptions};
+use referrers::{Reference, Repository};
 use registry::{Link, Store};
 use serde::Serialize;
 
+use crate::accelerated_image::AcceleratedImage;
 use crate::access::Access;
-use crate::full_mode::FullMode;
+use crate::image_name::ImageName;
+use crate::image_place::ImagePlace;
 use crate::input::Input;
 use crate::lazy_image::LazyImage;
 use crate::oci_image;
 use crate::oci_layout::OciLayout;
-use crate::progress::{Progress, bytes};
+use crate::progress::Progress;
 use crate::publish::publish;
-use crate::start_profile::{Profiles, record};
+use crate::start_profile::record;
 use crate::toolchain::Toolchain;
 
 use application::Start;
@@ -120,23 +122,19 @@ pub async fn run(options: &Options, progress: Progress) -> Result<Measured> {
     let tree = Toolchain::find()?.tree()?;
     let directory = tempfile::tempdir()?;
     let layout = OciLayout::create(directory.path())?;
-    let step = progress.step("Building the two images", 2 * tree.bytes());
-    oci_image::build(&tree, &layout, &|n| step.add(n))?;
-    step.finish(&format!("from {} in {} layers", bytes(tree.bytes()), tree.layers.len()));
+    oci_image::build(&tree, &layout, progress).await?;
 
     let store = Store::memory();
     let near = registry::Registry::builder().store(store.clone()).serve().await?;
     let place = local(near.addr())?;
-    publish(&layout, &place.registry, place.reference.repository(), TAG, &|_| ()).await?;
+    publish(&layout, &place.image_place()?, TAG, &|_| ()).await?;
     drop(directory);
-    let found =
-        FullMode::resolve(place.registry.clone(), &place.reference, &ResolveOptions::default()).await?;
-    let image = image(&place).await?;
+    let found = place.find().await?;
+    let (blobs, profiles) = Input::Image(place.name()).open_with_profiles(&place.access).await?;
+    let (image, profiles) = (LazyImage::open(blobs).await?, profiles.context("images here have profiles")?);
 
     let step = progress.step("Recording a profile on another start", 0);
     let trace = record(&image, async |root| Start::Other.run(root).await.map(drop)).await?;
-    let profiles =
-        Profiles::of(place.registry.clone(), place.reference.repository().clone(), &found.accelerated);
     profiles.attach(&trace, 1).await?;
     step.finish(&format!("{} reads", trace.records.len()));
 
@@ -181,22 +179,29 @@ async fn measure(way: Way, store: &Store, link: Link, runs: usize) -> Result<Row
 /// The image in a registry of this process.
 #[derive(Debug, Clone)]
 struct Place {
-    registry: Registry,
     reference: Reference,
     access: Access,
+}
+
+impl Place {
+    fn name(&self) -> ImageName {
+        ImageName::Registry(self.reference.clone())
+    }
+
+    fn image_place(&self) -> Result<ImagePlace> {
+        ImagePlace::of(&self.name(), &self.access, true)
+    }
+
+    async fn find(&self) -> Result<AcceleratedImage> {
+        AcceleratedImage::find(&self.image_place()?, &self.name(), &self.access.resolve).await
+    }
 }
 
 fn local(address: std::net::SocketAddr) -> Result<Place> {
     let host = address.to_string();
     let reference = Repository::new(&host, "cold-start/toolchain")?.with_tag(TAG)?;
-    let registry =
-        Registry::new(RegistryOptions::default().with_plain_http(host), std::sync::Arc::new(Anonymous))?;
     let access = Access { plain_http: true, timeout: Duration::from_secs(120), ..Access::default() };
-    Ok(Place { registry, reference, access })
-}
-
-async fn image(place: &Place) -> Result<LazyImage> {
-    LazyImage::open(Input::Image(place.reference.clone()).open(&place.access).await?).await
+    Ok(Place { reference, access })
 }
 
 const TAG: &str = "latest";

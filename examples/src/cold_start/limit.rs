@@ -8,7 +8,7 @@ use overlaybd_format::trace::Trace;
 use rustix::fs::{Advice, fadvise};
 use tokio::process::Command;
 
-use crate::full_mode::FullMode;
+use crate::accelerated_image::AcceleratedImage;
 use crate::lazy_image::{END, LazyImage};
 use crate::start_profile::record;
 
@@ -28,7 +28,7 @@ pub(super) struct Local {
 /// Measures the start on an unpacked image, and what it touches of `image`.
 pub(super) async fn measure(
     image: &LazyImage,
-    found: &FullMode,
+    found: &AcceleratedImage,
     place: &Place,
     runs: usize,
 ) -> Result<Local> {
@@ -48,7 +48,7 @@ pub(super) async fn measure(
 }
 
 /// The stored bytes of a trace, and those that opening the layers takes.
-fn stored(trace: &Trace, image: &LazyImage, found: &FullMode) -> Result<u64> {
+fn stored(trace: &Trace, image: &LazyImage, found: &AcceleratedImage) -> Result<u64> {
     let touched = trace.blob_ranges(&image.device)?;
     let ends: u64 = found.layers().map(|layer| layer.size.min(2 * END)).sum();
     Ok(ends + touched.iter().map(|touched| touched.range.end - touched.range.start).sum::<u64>())

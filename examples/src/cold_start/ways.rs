@@ -8,7 +8,6 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::eager_pull::{self, EagerLayer};
-use crate::full_mode::FullMode;
 use crate::input::Input;
 use crate::lazy_mount::{self, LazyMount};
 
@@ -69,7 +68,7 @@ impl Way {
                 };
                 let mut mounted = None;
                 let ready = async || {
-                    let input = Input::Image(place.reference.clone());
+                    let input = Input::Image(place.name());
                     let (blobs, profiles) = input.open_with_profiles(&place.access).await?;
                     let profiles = profiles.filter(|_| self == Self::Profile);
                     mounted = Some(LazyMount::new(blobs, profiles, &at).await?);
@@ -108,9 +107,9 @@ async fn timed(server: &Server, root: &Path, ready: impl AsyncFnOnce() -> Result
 
 /// Pulls the ordinary image and unpacks it to `root`.
 pub(super) async fn pull(place: &Place, root: &Path) -> Result<()> {
-    let Place { registry, reference, access } = place;
-    let found = FullMode::resolve(registry.clone(), reference, &access.resolve).await?;
-    let layers = EagerLayer::all(&found.resolution.base.image, &access.origin(reference.repository())?)?;
+    let found = place.find().await?;
+    let origin = place.access.origin(place.reference.repository())?;
+    let layers = EagerLayer::all(&found.resolution.base.image, &origin)?;
     eager_pull::pull(layers, Some(root), &|_| ()).await?;
     Ok(())
 }
