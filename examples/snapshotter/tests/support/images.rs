@@ -216,7 +216,11 @@ fn build() -> Layouts {
 fn layout(tree: &Tree) -> (TempDir, OciLayout) {
     let directory = tempfile::tempdir().unwrap();
     let layout = OciLayout::create(directory.path()).unwrap();
-    oci_image::build(tree, &layout, &|_| ()).unwrap();
+    // The caller is in a runtime already, which a test makes with one thread.
+    let build = || {
+        tokio::runtime::Runtime::new().unwrap().block_on(oci_image::build(tree, &layout, Progress::Silent))
+    };
+    std::thread::scope(|scope| scope.spawn(build).join()).unwrap().unwrap();
     (directory, layout)
 }
 
