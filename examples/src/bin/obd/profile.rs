@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Start this often, each time with an empty page cache.
     #[arg(long, value_name = "N", default_value_t = 1)]
     runs: u64,
-    /// Attach nothing, write a trace file as overlaybd's tools do; for inputs that are in no registry.
+    /// Attach nothing, but write a trace file as overlaybd's tools do.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// The start; it has to exit with status 0.
