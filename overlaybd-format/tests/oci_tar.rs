@@ -198,7 +198,7 @@ fn a_cut_archive_is_an_error_unless_it_ends_with_an_entry() {
 
 #[test]
 fn each_rule_has_its_error() {
-    let broken: [(&[u8], &str); 9] = [
+    let broken: [(&[u8], &str); 10] = [
         (&[1; 512], "checksum"),
         (&with_pax(&[("size", b"9223372036854775808")], |_| ()), "no file has"),
         (&with_pax(&[("size", b"x")], |_| ()), "no number"),
@@ -208,6 +208,7 @@ fn each_rule_has_its_error() {
         (&with_pax(&[("GNU.sparse.map", b"0,2,1,1"), ("GNU.sparse.size", b"9")], |_| ()), "sparse map"),
         (&with_pax(&[("GNU.sparse.map", b"0,2"), ("GNU.sparse.size", b"9")], |_| ()), "does not cover"),
         (&with_pax(&[("GNU.sparse.map", b"7,3"), ("GNU.sparse.size", b"9")], |_| ()), "sparse map"),
+        (&with_pax(&[("GNU.sparse.map", b"0,1")], |_| ()), "without the size"),
     ];
     for (bytes, why) in broken {
         let error = entries(bytes).unwrap_err();

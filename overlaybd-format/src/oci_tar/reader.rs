@@ -204,6 +204,9 @@ impl<R: Read> TarReader<R> {
         } else {
             (!pax.sparse.is_empty()).then(|| pax.sparse.clone())
         };
+        if map.is_some() && size.is_none() {
+            return Err(wrong("a sparse map without the size of the file"));
+        }
         let Some((size, map)) = size.zip(map) else {
             let whole = ContentRange { offset: 0, len: stored, at: self.at };
             return Ok(EntryKind::File {
