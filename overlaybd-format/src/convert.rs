@@ -19,9 +19,6 @@
 //! * The root itself has mode 0755 and owner 0, whatever a tar says of it.
 //! * Attributes outside the namespaces that Linux has are left out, as unpackers leave them out, and those of
 //!   overlayfs, which would take them for its own.
-//!
-//! The filesystem is described in `docs/format.md` of the repository. No crate that writes EROFS does so on top of
-//! one that is stored already, which is what makes a layer of it.
 
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation)]
 
