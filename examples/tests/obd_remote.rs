@@ -205,7 +205,7 @@ fn credentials_are_shown_where_they_are_wanted() {
     obd.said(&format!("info {reference} --username user --password secret"));
 
     obd.write("remote.json", config.to_string());
-    assert_names(&obd.refused("info remote.json"), &["remote.json", registry.address(), "status 401"]);
+    assert_names(&obd.refused("info remote.json"), &["remote.json", registry.address(), "no credential"]);
     obd.said("info remote.json --username user --password secret");
 
     // From the docker configuration: `user:secret` in base64.

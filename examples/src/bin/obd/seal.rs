@@ -21,8 +21,7 @@ JSON keys:
 pub(crate) struct Args {
     #[command(flatten)]
     layer: upper::Files,
-    /// Make a sealed layer a writable one again, as after a snapshot that was interrupted. No stack may
-    /// have it as a lower by then.
+    /// Make a sealed layer a writable one again, if no stack has it as a lower yet.
     #[arg(long)]
     undo: bool,
 }
