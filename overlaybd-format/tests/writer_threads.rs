@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 use std::io::{self, Write};
+use std::time::{Duration, Instant};
 
 use overlaybd_format::{Compression, ContentWriter, Wrappers};
 
@@ -20,6 +21,11 @@ fn threads_end_with_their_writer() {
                 writer.finish().unwrap();
             } else {
                 drop(writer);
+            }
+            // A thread that was joined is listed for a moment more.
+            let patience = Instant::now() + Duration::from_secs(10);
+            while threads() != before && Instant::now() < patience {
+                std::thread::yield_now();
             }
             assert_eq!(threads(), before, "{batches} batches, finished: {finish}");
         }
