@@ -85,6 +85,20 @@ impl Limits {
         self
     }
 
+    /// Sets [`files`](Self::files).
+    #[must_use]
+    pub fn with_files(mut self, files: u64) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// Sets [`file_bytes`](Self::file_bytes).
+    #[must_use]
+    pub fn with_file_bytes(mut self, bytes: u64) -> Self {
+        self.file_bytes = bytes;
+        self
+    }
+
     /// Sets [`gzip_checkpoints`](Self::gzip_checkpoints).
     #[must_use]
     pub fn with_gzip_checkpoints(mut self, checkpoints: u64) -> Self {
