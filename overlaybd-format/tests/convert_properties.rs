@@ -13,7 +13,6 @@ use crate::stack::{Mode, blob, convert, list, open, options};
 use crate::tars::Tar;
 
 #[path = "harness/golden.rs"]
-#[allow(dead_code)]
 mod golden;
 #[path = "harness/stack.rs"]
 mod stack;
