@@ -51,8 +51,11 @@ pub async fn open_layer(place: &ImagePlace, blob: &Descriptor, target: Option<&D
 /// If it cannot be fetched, does not have its digest, or is none.
 pub async fn fetch(place: &ImagePlace, blob: &Descriptor) -> Result<IndexOnlyBlob> {
     ensure!(blob.size <= LONGEST, "{} has {} bytes, too many for an index", blob.digest, blob.size);
+    let reader = place.blob(blob)?.reader;
+    // A file of a layout has the length that it has, whatever is said of it.
+    ensure!(reader.size() == blob.size, "{} has {} bytes, not {}", blob.digest, reader.size(), blob.size);
     let mut bytes = Vec::new();
-    copy(&place.blob(blob)?.reader, &mut bytes, &|_| ()).await.with_context(|| blob.digest.to_string())?;
+    copy(&reader, &mut bytes, &|_| ()).await.with_context(|| blob.digest.to_string())?;
     let expected = blob.digest.clone();
     let unpack = spawn_blocking(move || {
         let found = Descriptor::of("", &bytes).digest;

@@ -51,8 +51,12 @@ impl ReadAt for Refetching {
     async fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
         let Err(error) = self.image.device.read_at(buf, offset).await else { return Ok(()) };
         let Some(wrong) = wrong_blob(&error) else { return Err(error) };
-        self.forget(wrong, offset..offset.saturating_add(buf.len() as u64)).await?;
-        self.image.device.read_at(buf, offset).await
+        let read = offset..offset.saturating_add(buf.len() as u64);
+        match self.forget(wrong, read).await {
+            Ok(()) => self.image.device.read_at(buf, offset).await,
+            // What is wrong with the blob says more than why it could not be forgotten.
+            Err(_) => Err(error),
+        }
     }
 
     fn try_read_at(&self, buf: &mut [u8], offset: u64) -> Result<Warm> {

@@ -13,6 +13,8 @@ use crate::stack::{Listed, Listing, Mode, list, open, stack};
 mod golden;
 #[path = "harness/stack.rs"]
 mod stack;
+#[path = "harness/tars.rs"]
+mod tars;
 
 fn tar(name: &str) -> Vec<u8> {
     let gzip = Case::open("turbooci").bytes(&format!("{name}.tar.gz"));
@@ -100,5 +102,25 @@ fn sparse_files_are_whole_in_both_modes() {
                 "{file}, {mode:?}"
             );
         }
+    }
+}
+
+#[test]
+fn pieces_of_a_sparse_file_may_lie_anywhere() {
+    // The second piece begins in the sector in which a mebibyte that is held ends.
+    let (first, second) = (100..1_048_500, 1_048_626..1_118_626);
+    let content: Vec<u8> = (0..first.len() + second.len()).map(|at| (at % 251) as u8 + 1).collect();
+    let mut whole = vec![0; 1_200_000];
+    whole[first.clone()].copy_from_slice(&content[..first.len()]);
+    whole[second.clone()].copy_from_slice(&content[first.len()..]);
+    let map = format!("{},{},{},{}", first.start, first.len(), second.start, second.len());
+    let tar = tars::Tar::new()
+        .with("GNU.sparse.map", map)
+        .with("GNU.sparse.size", whole.len().to_string())
+        .file("sparse", content)
+        .end();
+    for mode in [Mode::Full, Mode::IndexOnly] {
+        let found = list(&*open(stack(&[(&tar, mode)]).unwrap()));
+        assert_eq!(found["sparse"].sha256.as_deref(), Some(&*golden::sha256(&whole)), "{mode:?}");
     }
 }

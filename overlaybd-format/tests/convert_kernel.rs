@@ -58,6 +58,8 @@ fn stacks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         .device("large", 0xfff, 0xfffff)
         .fifo("fifo")
         .link("second", "zeros")
+        .with("SCHILY.xattr.user.large", vec![b'l'; 4500])
+        .directory("room")
         .end();
     let middle = Tar::new()
         .file("sizes/511", content(3))
@@ -70,7 +72,11 @@ fn stacks() -> Vec<(&'static str, Vec<Vec<u8>>)> {
         .with("SCHILY.xattr.user.on-a-directory", vec![b'd'; 3000])
         .directory("attributes-below")
         .directory("many/0000/below")
-        .end();
+        // The inode keeps the room for its attributes, which is more than a block: the names, of 4040 bytes, have
+        // room there but for the end of the block.
+        .directory("room")
+        .file(format!("room/{}", "n".repeat(41)), b"");
+    let middle = (0..99).fold(middle, |tar, number| tar.file(format!("room/{number:0>28}"), b"")).end();
     let top =
         (0..40).fold(Tar::new(), |tar, number| tar.file(format!("sizes/more/{number}"), content(number)));
     let top = top.directory("attributes-below/directory").whiteout("many/0000", "below").end();

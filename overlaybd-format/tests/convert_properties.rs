@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use futures::executor::block_on;
+use overlaybd_format::Limits;
 use overlaybd_format::convert::Converter;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -223,4 +224,16 @@ proptest! {
             prop_assert_eq!(found, model.listing());
         }
     }
+}
+
+#[test]
+fn files_that_are_gone_do_not_count() {
+    let limits = Limits::default().with_files(8);
+    let mut converter = Converter::new(options().with_limits(limits));
+    let layer = (0..6).fold(Tar::new(), |tar, number| tar.file(format!("{number}"), b"again")).end();
+    for _ in 0..5 {
+        convert(&mut converter, &layer, Mode::Full).unwrap();
+    }
+    let more = (6..9).fold(Tar::new(), |tar, number| tar.file(format!("{number}"), b"more")).end();
+    convert(&mut converter, &more, Mode::Full).unwrap_err();
 }

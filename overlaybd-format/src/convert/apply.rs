@@ -73,10 +73,8 @@ impl LayerEntry {
                     return Ok(None);
                 };
                 if let Some(child) = tree.child(directory, name) {
-                    let node = tree.node_mut(child);
-                    if node.is_directory() {
-                        node.attributes = self.attributes();
-                        node.changed = true;
+                    if tree.node(child).is_directory() {
+                        tree.describe(child, self.attributes())?;
                         return Ok(None);
                     }
                     tree.unlink(directory, name);

@@ -90,7 +90,8 @@ impl Runs {
         len: u64,
     ) -> Result<&mut [u8]> {
         let unit = offset.saturating_sub(offset.checked_rem(self.unit).unwrap_or_default());
-        if self.bytes.len() >= LONGEST || unit > self.filled_to() {
+        let is_full = !self.bytes.is_empty() && unit.saturating_sub(self.at) >= LONGEST as u64;
+        if is_full || unit > self.filled_to() {
             self.end(layer)?;
         }
         if self.bytes.is_empty() {

@@ -195,6 +195,9 @@ impl Converter {
         if self.failed {
             return refuse("an earlier one has failed");
         }
+        if self.options.virtual_size == 0 || !self.options.virtual_size.is_multiple_of(BLOCK) {
+            return refuse("the size of the device is no multiple of 4096");
+        }
         if layer.virtual_size != self.options.virtual_size {
             return refuse("its device has not the size of the stack");
         }

@@ -24,9 +24,8 @@ pub async fn files(device: &dyn ReadAt, limits: &Limits) -> Result<Vec<TarEntry>
     let mut files = Vec::new();
     // First names, as places in the list.
     let mut named: HashMap<u64, usize> = HashMap::new();
-    let mut unlisted: Vec<(Vec<u8>, NodeId)> = children(&tree, b"", NodeId::ROOT);
+    let mut unlisted: Vec<(Vec<u8>, NodeId)> = children(&tree, b"", NodeId::ROOT, &mut budget)?;
     while let Some((path, id)) = unlisted.pop() {
-        budget.charge(1, path.len() as u64)?;
         let node = tree.node(id);
         let at = node.place.map_or(0, |place| place.at);
         let first = named.get(&at).and_then(|&first| files.get(first)).map(|first: &TarEntry| &first.path);
@@ -50,7 +49,7 @@ pub async fn files(device: &dyn ReadAt, limits: &Limits) -> Result<Vec<TarEntry>
             (NodeKind::Fifo, _) => EntryKind::Fifo,
         };
         named.entry(at).or_insert(files.len());
-        unlisted.extend(children(&tree, &path, id));
+        unlisted.extend(children(&tree, &path, id, &mut budget)?);
         let attributes = &node.attributes;
         files.push(TarEntry {
             path,
@@ -66,8 +65,18 @@ pub async fn files(device: &dyn ReadAt, limits: &Limits) -> Result<Vec<TarEntry>
 }
 
 /// What is in a directory, the last one first.
-fn children(tree: &Tree, path: &[u8], directory: NodeId) -> Vec<(Vec<u8>, NodeId)> {
+fn children(
+    tree: &Tree,
+    path: &[u8],
+    directory: NodeId,
+    budget: &mut Budget,
+) -> Result<Vec<(Vec<u8>, NodeId)>> {
     let entries = tree.node(directory).entries().into_iter().flatten().rev();
     let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
-    entries.map(|(name, &id)| ([path, slash, name].concat(), id)).collect()
+    let mut children = Vec::new();
+    for (name, &id) in entries {
+        budget.charge(1, path.len().saturating_add(name.len()) as u64)?;
+        children.push(([path, slash, name].concat(), id));
+    }
+    Ok(children)
 }

@@ -156,7 +156,7 @@ const WHITEOUT: &[u8] = b".wh.";
 const AUFS: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// Linux: bytes of a name and of a path without its NUL, links on the way of one.
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
 pub(super) const LONGEST_PATH: usize = 4095;
 const MOST_LINKS: u32 = 40;
 /// Of one layer: a million files below five links of three components each.

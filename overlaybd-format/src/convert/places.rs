@@ -97,7 +97,8 @@ impl Form {
         let size = content_size(tree, id);
         let tail = size % BLOCK;
         let whole = size.saturating_sub(tail);
-        let inline = tail > 0 && inode.saturating_add(tail) <= room;
+        // What stands behind an inode must not reach into another block, as one with much room might.
+        let inline = tail > 0 && inode.saturating_add(tail) <= room.min(BLOCK);
         let outside = if inline { whole } else { size }.div_ceil(BLOCK);
         let limit = u64::from(u32::MAX);
         let blocks = u32::try_from(outside);

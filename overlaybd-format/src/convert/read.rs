@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::blocks::{BLOCK, in_bytes};
 use super::metadata::links;
-use super::path::LONGEST_PATH;
+use super::path::{LONGEST_NAME, LONGEST_PATH};
 use super::places;
 use super::tree::{Attributes, Node, NodeId, NodeKind, Place, Tree};
 use crate::erofs::directory;
@@ -42,7 +42,7 @@ pub(super) async fn read(device: &dyn ReadAt, limits: &Limits) -> Result<(Tree, 
         }
     }
     let inodes = Inodes { device, used: in_bytes(superblock.blocks) };
-    let (root, content, root_links) = inodes.read(root_at).await?;
+    let (root, root_content, root_links) = inodes.read(root_at).await?;
     if !root.is_directory() {
         return Err(Error::broken("EROFS inode", root_at, "the root is no directory"));
     }
@@ -52,8 +52,13 @@ pub(super) async fn read(device: &dyn ReadAt, limits: &Limits) -> Result<(Tree, 
         known: HashMap::from([(root_at, NodeId::ROOT)]),
         links: vec![(NodeId::ROOT, root_links)],
     };
-    let mut directories = vec![(NodeId::ROOT, root_at, root_at, content)];
+    let mut directories = vec![(NodeId::ROOT, root_at, root_at, root_content)];
     while let Some((id, at, parent_at, content)) = directories.pop() {
+        let (what, value, limit) = ("number of bytes of a directory", content.size, limits.file_bytes);
+        if value > limit {
+            return Err(Error::Limit { what, value, limit });
+        }
+        let content = reader.inodes.content(&content).await?;
         reader.directory(id, at, parent_at, &content, &mut directories).await?;
     }
     let Reader { mut tree, links: stored, .. } = reader;
@@ -70,7 +75,7 @@ pub(super) async fn read(device: &dyn ReadAt, limits: &Limits) -> Result<(Tree, 
 }
 
 /// A directory whose entries are to be read: where it is, where the one above it is, and its content.
-type Unread = (NodeId, u64, u64, Vec<u8>);
+type Unread = (NodeId, u64, u64, Content);
 
 struct Reader<'a> {
     tree: Tree,
@@ -111,7 +116,7 @@ impl Reader<'_> {
                     own = own.saturating_add(1);
                     continue;
                 }
-                name if name.is_empty() || name.contains(&b'/') => {
+                name if name.is_empty() || name.len() > LONGEST_NAME || name.contains(&b'/') => {
                     return Err(broken(format!("the name \"{}\"", name.escape_ascii())));
                 }
                 _ => {}
@@ -145,9 +150,9 @@ struct Inodes<'a> {
 }
 
 impl Inodes<'_> {
-    /// The node whose inode is at byte `at`, without what is in it; the content of a directory; how many names it
-    /// is to have.
-    async fn read(&self, at: u64) -> Result<(Node, Vec<u8>, u32)> {
+    /// The node whose inode is at byte `at`, without what is in it; where its content is; how many names it is to
+    /// have.
+    async fn read(&self, at: u64) -> Result<(Node, Content, u32)> {
         let broken = |why: &'static str| Error::broken("EROFS inode", at, why);
         let record = self.bytes(at..at.saturating_add(EXTENDED)).await?;
         let inode = InodeRecord::decode(&record).ok_or_else(|| broken("it is too short"))?;
@@ -156,16 +161,14 @@ impl Inodes<'_> {
         }
         let end = at.saturating_add(EXTENDED).saturating_add(inode.attributes_len());
         let xattrs = xattrs::decode(&self.bytes(at.saturating_add(EXTENDED)..end).await?, at)?;
-        let content = Content { end, size: inode.size, block: inode.place };
         let inline = match inode.layout {
             Layout::Plain => false,
             Layout::Inline => true,
             _ => return Err(unsupported("layout of the EROFS inode at byte", at)),
         };
-        let mut stored = Vec::new();
+        let content = Content { end, size: inode.size, block: inode.place, inline };
         let kind = match inode.mode & 0xf000 {
             0x4000 if inode.size <= LARGEST_DIRECTORY => {
-                stored = self.content(&content, inline).await?;
                 Node::directory(Attributes::of_missing_directory()).kind
             }
             0x8000 if !inline => {
@@ -176,7 +179,7 @@ impl Inodes<'_> {
                 NodeKind::File { size: inode.size, block: inode.place }
             }
             0xa000 if (1..=LONGEST_PATH as u64).contains(&inode.size) => {
-                NodeKind::Symlink(self.content(&content, inline).await?.into())
+                NodeKind::Symlink(self.content(&content).await?.into())
             }
             0x2000 => NodeKind::CharacterDevice(inode.place),
             0x6000 => NodeKind::BlockDevice(inode.place),
@@ -195,12 +198,15 @@ impl Inodes<'_> {
         let len = if at == places::ROOT.at { places::ROOT.len } else { len };
         let mut node = Node::new(attributes, kind);
         node.place = Some(Place { at, len, inline, block: inode.place });
-        Ok((node, stored, inode.more.links))
+        Ok((node, content, inode.more.links))
     }
 
     /// All of the content of a directory or link.
-    async fn content(&self, content: &Content, inline: bool) -> Result<Vec<u8>> {
-        let tail = if inline { content.size % BLOCK } else { 0 };
+    async fn content(&self, content: &Content) -> Result<Vec<u8>> {
+        let tail = if content.inline { content.size % BLOCK } else { 0 };
+        if (content.end % BLOCK).saturating_add(tail) > BLOCK {
+            return Err(Error::broken("EROFS inode", content.end, "what stands behind it is in two blocks"));
+        }
         let mut stored = self.bytes(content.whole(content.size.saturating_sub(tail))).await?;
         stored.extend(self.bytes(content.end..content.end.saturating_add(tail)).await?);
         Ok(stored)
@@ -221,6 +227,8 @@ struct Content {
     end: u64,
     size: u64,
     block: u32,
+    /// Whether its last part stands behind the inode.
+    inline: bool,
 }
 
 impl Content {

@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use super::apply::LayerEntry;
-use super::tree::Budget;
+use super::tree::{Budget, attribute_bytes};
 use crate::lsmt::SECTOR_SIZE;
 use crate::oci_tar::{ContentRange, EntryKind, TarEntry, TarReader};
 use crate::{Limits, Result};
@@ -63,7 +63,7 @@ pub(super) fn size(entry: &TarEntry) -> u64 {
         EntryKind::File { content, .. } => content.len().saturating_mul(size_of::<ContentRange>()),
         _ => 0,
     };
-    let xattrs = entry.xattrs.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+    let xattrs = entry.xattrs.iter().map(|(name, value)| attribute_bytes(name, value));
     xattrs.fold(entry.path.len().saturating_add(kind), usize::saturating_add) as u64
 }
 

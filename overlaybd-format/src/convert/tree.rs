@@ -114,9 +114,13 @@ impl Tree {
     ///
     /// [`Error::Limit`].
     pub(super) fn add(&mut self, node: Node) -> Result<NodeId> {
-        self.budget.charge(1, node.bytes())?;
-        let (value, limit) = (self.nodes.len() as u64, u32::MAX.into());
-        let id = u32::try_from(value).map_err(|_| Error::Limit { what: "files", value, limit })?;
+        self.budget.charge(0, node.bytes())?;
+        let value = self.nodes.len() as u64;
+        let limit = self.budget.limits.files.saturating_mul(NODES_A_FILE).min(u32::MAX.into());
+        if value > limit {
+            return Err(Error::Limit { what: "number of files, those that are gone included", value, limit });
+        }
+        let id = u32::try_from(value).map_err(|_| Error::Limit { what: "number of files", value, limit })?;
         self.nodes.push(node);
         self.live = self.live.saturating_add(1);
         Ok(NodeId(id))
@@ -143,12 +147,26 @@ impl Tree {
         Ok(())
     }
 
+    /// Gives the directory `id` other attributes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Limit`].
+    pub(super) fn describe(&mut self, id: NodeId, attributes: Attributes) -> Result<()> {
+        self.budget.refund(0, self.node(id).bytes());
+        let node = self.node_mut(id);
+        node.attributes = attributes;
+        node.changed = true;
+        self.budget.charge(0, self.node(id).bytes())
+    }
+
     /// Takes the name `name` from `directory`, and from all below it if it was the name of a directory.
     pub(super) fn unlink(&mut self, directory: NodeId, name: &[u8]) {
         let node = self.node_mut(directory);
         let NodeKind::Directory { entries, .. } = &mut node.kind else { return };
         let Some(id) = entries.remove(name) else { return };
         node.changed = true;
+        let (mut names, mut bytes) = (1_u64, name.len() as u64);
         let mut unnamed = vec![id];
         while let Some(id) = unnamed.pop() {
             let node = self.node_mut(id);
@@ -157,14 +175,20 @@ impl Tree {
             if node.links > 0 {
                 continue;
             }
+            bytes = bytes.saturating_add(node.bytes());
             node.attributes.xattrs.clear();
             node.place = None;
             if let NodeKind::Directory { entries, .. } = std::mem::replace(&mut node.kind, NodeKind::Removed)
             {
-                unnamed.extend(entries.into_values());
+                for (name, id) in entries {
+                    names = names.saturating_add(1);
+                    bytes = bytes.saturating_add(name.len() as u64);
+                    unnamed.push(id);
+                }
             }
             self.live = self.live.saturating_sub(1);
         }
+        self.budget.refund(names, bytes);
     }
 }
 
@@ -216,8 +240,7 @@ impl Node {
     /// What it takes besides its name.
     fn bytes(&self) -> u64 {
         let target = if let NodeKind::Symlink(target) = &self.kind { target.len() } else { 0 };
-        let xattrs =
-            self.attributes.xattrs.iter().map(|(name, value)| name.len().saturating_add(value.len()));
+        let xattrs = self.attributes.xattrs.iter().map(|(name, value)| attribute_bytes(name, value));
         xattrs.fold(target, usize::saturating_add) as u64
     }
 }
@@ -227,6 +250,11 @@ impl Attributes {
     pub(super) fn of_missing_directory() -> Self {
         Self { mode: 0o755, uid: 0, gid: 0, mtime: Timestamp::default(), xattrs: Xattrs::new() }
     }
+}
+
+/// What it takes to hold an extended attribute.
+pub(super) fn attribute_bytes(name: &[u8], value: &[u8]) -> usize {
+    ATTRIBUTE.saturating_add(name.len()).saturating_add(value.len())
 }
 
 /// What may still come: [`Limits::files`] and [`Limits::file_bytes`].
@@ -240,6 +268,12 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(limits: &Limits) -> Self {
         Self { files: 0, bytes: 0, limits: limits.clone() }
+    }
+
+    /// Gives back what was charged.
+    pub(super) fn refund(&mut self, files: u64, bytes: u64) {
+        self.files = self.files.saturating_sub(files);
+        self.bytes = self.bytes.saturating_sub(bytes);
     }
 
     /// # Errors
@@ -259,3 +293,8 @@ impl Budget {
         Ok(())
     }
 }
+
+/// Nodes stay in their places when they are gone: so many may have been for each file that may be.
+const NODES_A_FILE: u64 = 8;
+/// Bytes of an attribute besides its name and value: two vectors, and its part of the map.
+const ATTRIBUTE: usize = 128;
