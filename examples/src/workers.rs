@@ -67,6 +67,9 @@ pub fn in_order<J: Send, T: Send>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::SyncSender;
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -112,17 +115,28 @@ mod tests {
 
     #[test]
     fn an_error_of_the_taker_ends_it() {
-        let started = Mutex::new(0);
+        /// A job that tells when it is done or given up.
+        struct Job(u32, SyncSender<u32>);
+        impl Drop for Job {
+            fn drop(&mut self) {
+                let _ = self.1.send(self.0);
+            }
+        }
+        let (sender, ended) = sync_channel(3);
+        let ended = Mutex::new(ended);
+        let jobs = [1, 2, 3].map(|n| Job(n, sender.clone())).into();
         let error = in_order(
             1,
-            (0..100_000).collect(),
-            |n| {
-                *started.lock().unwrap() += 1;
-                Ok(n)
+            jobs,
+            |job| {
+                // The second job is in the way of the third until that is given up.
+                while job.0 == 2 && ended.lock().unwrap().recv_timeout(Duration::from_secs(10))? != 3 {}
+                anyhow::ensure!(job.0 < 3, "it was started");
+                Ok(())
             },
-            |_| anyhow::bail!("enough"),
+            |()| anyhow::bail!("enough"),
         );
         assert_eq!(error.unwrap_err().to_string(), "enough");
-        assert!(*started.lock().unwrap() < 100_000);
+        assert_eq!(ended.lock().unwrap().try_iter().collect::<Vec<_>>(), [2]);
     }
 }
