@@ -35,6 +35,7 @@ pub mod one_line;
 pub mod open_layer;
 pub mod origin;
 
+pub mod preset;
 pub mod progress;
 pub mod publish;
 pub mod quickstart;

@@ -84,6 +84,7 @@ impl Ask<'_> {
             }
         }
     }
+
     /// `work`, unless it takes longer than the stall timeout without a sign of life, or beyond the deadline.
     async fn watch<T>(self, progress: &Progress, work: impl Future<Output = T>) -> Result<T> {
         let Downloads { runtime, stall_timeout, .. } = self.common;

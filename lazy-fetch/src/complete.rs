@@ -6,10 +6,10 @@
 //!  origin ─┘    in the background, at a rate
 //! ```
 //!
-//! It may wait until the blob is used densely enough to be worth it. The partial file grows at its end only and is locked by whoever completes it, so that a later attempt,
-//! also of another process, goes on where the last one stopped. What is in it counts for nothing until
-//! the digest of the whole has been computed over every byte. When that does not match, the file is emptied
-//! and filled once more, from the origin alone.
+//! It may wait until the blob is used densely enough to be worth it. The partial file grows at its end only and
+//! is locked by whoever completes it, so that a later attempt, also of another process, goes on where the last
+//! one stopped. What is in it counts for nothing until the digest of the whole has been computed over every
+//! byte. When that does not match, the file is emptied and filled once more, from the origin alone.
 
 mod local_file;
 mod partial_file;
@@ -80,8 +80,9 @@ impl Blob {
     ///
     /// [`discard`](Self::discard) ends the use of the file: the next call checks and, if need be, replaces it.
     ///
-    /// A file that is there already is checked and used; a blob that is complete in another file is copied. What is
-    /// dropped or fails in between is continued by the next call. The directory must exist; the space counts against no store's limit.
+    /// A file that is there already is checked and used; a blob that is complete in another file is copied. What
+    /// is dropped or fails in between is continued by the next call. The directory must exist; the space counts
+    /// against no store's limit.
     ///
     /// # Errors
     ///

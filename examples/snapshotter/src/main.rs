@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use examples::access::{Access, Keep};
 use examples::chunk_dir::CacheDir;
 use examples::one_line::one_line;
-use referrers::ResolveOptions;
+use examples::preset::Preset;
 use snapshotter::{Images, ServerProcess, SnapshotsService, Snapshotter, listen, serve, serve_device};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -77,26 +77,6 @@ struct Device {
     device: PathBuf,
     /// Where to mount it.
     directory: PathBuf,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Preset {
-    /// None.
-    Neutral,
-    /// Those of Alibaba Cloud: _containerd_accelerated, _accelerated.
-    Alibaba,
-    /// Those of the overlaybd project: _obd, _overlaybd, _turbo.
-    Upstream,
-}
-
-impl Preset {
-    fn options(self) -> ResolveOptions {
-        match self {
-            Self::Neutral => ResolveOptions::default(),
-            Self::Alibaba => ResolveOptions::alibaba(),
-            Self::Upstream => ResolveOptions::upstream(),
-        }
-    }
 }
 
 #[tokio::main]

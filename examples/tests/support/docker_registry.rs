@@ -13,13 +13,14 @@ pub(crate) struct DockerRegistry {
 }
 
 impl DockerRegistry {
-    /// Starts it on an empty directory, with `more` in its configuration; `None` if it is not installed.
+    /// Starts it on an empty directory, where blobs can be deleted, with `more` in its configuration; `None` if it is
+    /// not installed.
     pub(crate) async fn start(more: &str) -> Option<Self> {
         let root = tempfile::tempdir().unwrap();
         let config = root.path().join("config.yml");
         let storage = root.path().join("storage");
         let text = format!(
-            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n{more}\n",
+            "version: 0.1\nlog: {{level: info}}\nhttp: {{addr: '127.0.0.1:0'}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n{more}\n",
             storage.display()
         );
         std::fs::write(&config, text).unwrap();

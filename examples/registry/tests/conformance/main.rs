@@ -4,6 +4,8 @@
 mod base;
 mod content;
 mod deletion;
+mod deviations;
+#[path = "../../../tests/support/docker_registry.rs"]
 mod docker_registry;
 mod reading;
 mod referrers;
@@ -14,6 +16,7 @@ use std::io::{self, Write};
 
 use registry::{Registry, Store};
 
+use docker_registry::DockerRegistry;
 use target::{Check, Target};
 
 /// Runs every check and compares those that fail with those that are expected to.
@@ -55,10 +58,10 @@ async fn directory_store() {
 
 #[tokio::test]
 async fn docker_registry_2_8_2() {
-    let Some(server) = docker_registry::start().await else {
+    let Some(server) = DockerRegistry::start("").await else {
         // The test runner withholds what a passing test prints, but not what it writes.
         writeln!(io::stderr(), "SKIPPED: docker-registry not installed").unwrap();
         return;
     };
-    run(&Target::new(&server.url), docker_registry::DEVIATIONS).await;
+    run(&Target::new(&format!("http://{}", server.host)), deviations::DOCKER_REGISTRY).await;
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use examples::access::{Access, Keep};
 use examples::convert::options::Mode;
-use referrers::{Credential, ResolveOptions};
+use examples::preset::Preset;
+use referrers::Credential;
 
 use crate::seconds;
 
@@ -27,36 +28,10 @@ pub(crate) struct Remote {
     preset: Preset,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Preset {
-    /// None.
-    Neutral,
-    /// Those of Alibaba Cloud: _containerd_accelerated, _accelerated.
-    Alibaba,
-    /// Those of the overlaybd project: _obd, _overlaybd, _turbo.
-    Upstream,
-}
-
-impl Preset {
-    fn options(self) -> ResolveOptions {
-        match self {
-            Self::Neutral => ResolveOptions::default(),
-            Self::Alibaba => ResolveOptions::alibaba(),
-            Self::Upstream => ResolveOptions::upstream(),
-        }
-    }
-}
-
 impl Remote {
     /// The suffix by which the preset finds an image of this mode, or the first of those.
     pub(crate) fn suffix(&self, mode: Mode) -> Option<&'static str> {
-        match (self.preset, mode) {
-            (Preset::Neutral, _) => None,
-            (Preset::Alibaba, Mode::Full) => Some("_containerd_accelerated"),
-            (Preset::Alibaba, Mode::IndexOnly) => Some("_accelerated"),
-            (Preset::Upstream, Mode::Full) => Some("_obd"),
-            (Preset::Upstream, Mode::IndexOnly) => Some("_turbo"),
-        }
+        self.preset.suffix(mode)
     }
 
     pub(crate) fn access(&self, keep: Keep) -> Access {
